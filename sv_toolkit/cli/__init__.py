@@ -1,0 +1,26 @@
+"""Commands: thin; each parses, makes one library call, and prints.
+
+This table is the only list of commands: `setup.py` makes console scripts of it, `bin/` holds one shim for
+each, and the tests hold the README and the help texts against it.  The module is `sv_toolkit.cli.<value>`,
+its click command is called `command`.
+"""
+
+COMMANDS = {
+    "sv-validate-data": "validate_data",
+    "sv-fix-data": "fix_data",
+    "sv-combine-data": "combine_data",
+    "sv-subset-data": "subset_data",
+    "sv-split-data": "split_data",
+    "sv-perturb-speed": "perturb_speed",
+    "sv-make-trials": "make_trials",
+    "sv-check-trials": "check_trials",
+    "sv-extract-fbank": "extract_fbank",
+    "sv-compute-vad": "compute_vad",
+    "sv-extract-control": "extract_control",
+    "sv-train": "train",
+    "sv-extract-dvector": "extract_dvector",
+    "sv-enroll": "enroll",
+    "sv-score": "score",
+    "sv-eval": "evaluate",
+    "sv-info": "info",
+}

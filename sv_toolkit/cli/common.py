@@ -1,0 +1,144 @@
+"""What all commands share: one-line errors, exit codes, the common options, progress, where talk goes.
+
+stdout is data, stderr is talk.  Exit 0: done; 1: the data or a file is wrong; 2: the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sv_toolkit.errors import SvError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class SvCommand(click.Command):
+    """A click command whose failures are one line on stderr and an exit code, never a traceback for what a user can cause."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", CONTEXT)
+        super().__init__(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        name = ctx.info_name or "sv"
+        talk_on_stderr(name)
+        signal.signal(signal.SIGTERM, _terminated)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (SvError, OSError, MemoryError, KeyboardInterrupt, Terminated) as error:
+            status, line = explain(error)
+            if line:
+                click.echo(f"{name}: {line}", err=True)
+            _forget_stdout()
+            sys.exit(status)
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that locks and temporary files are cleaned up."""
+
+
+def _terminated(signum: int, frame: object) -> None:
+    raise Terminated
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Exit status and the line for stderr ("" for silence)."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted; the same command goes on from what is complete"
+    if isinstance(error, Terminated):
+        return 143, "terminated; run the same command again to resume from what is complete"
+    if isinstance(error, BrokenPipeError):
+        return 141, ""
+    if isinstance(error, SvError):
+        return 1, f"error: {error}"
+    if isinstance(error, MemoryError):
+        return 1, "error: out of memory; try a smaller --nj or smaller batches"
+    if isinstance(error, OSError):
+        what = os.strerror(error.errno) if error.errno else str(error)
+        where = f"{error.filename}: " if error.filename else "write failed: " if error.errno in (errno.ENOSPC, errno.EFBIG) else ""
+        return 1, f"error: {where}{what}"
+    raise error
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from failing a second time when it flushes a stdout that cannot be written."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
+
+
+class _TalkFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return prefix + record.getMessage()
+
+
+def talk_on_stderr(name: str) -> None:
+    """Messages of the library's logger `sv_toolkit` as `name: warning: ...` lines on stderr."""
+    handler = logging.StreamHandler()
+    formatter = _TalkFormatter()
+    handler.setFormatter(formatter)
+    handler.addFilter(lambda record: _prefixed(record, name))
+    logger = logging.getLogger("sv_toolkit")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _prefixed(record: logging.LogRecord, name: str) -> bool:
+    if not getattr(record, "named", False):
+        record.msg = f"{name}: {record.msg}" if record.levelno < logging.WARNING else record.msg
+        record.named = True
+    return True
+
+
+class Progress:
+    """A bar on a terminal, one line every ten seconds in a log, nothing for short work in a log."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.done = total, what, 0
+        self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        self.bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc=what, unit="utt", leave=False)
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self.advance
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+        elif time.monotonic() >= self.next_line:
+            logging.getLogger("sv_toolkit").info("%s: %d of %d", self.what, self.done, self.total)
+            self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+
+DIRECTORY = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
+
+nj_option = click.option("--nj", "num_jobs", type=click.IntRange(min=1), default=None, help="Parallel jobs; the output does not depend on it.  [default: all processors]")
+max_bad_option = click.option("--max-bad", type=click.IntRange(min=0), default=0, show_default=True, help="How many utterances may be skipped; each is listed in skipped.tsv.")
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
+resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
+allow_pipes_option = click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds ('cmd |'); only for data that you trust.")

@@ -1,0 +1,164 @@
+"""Configuration is data: TOML or JSON in, frozen dataclasses out, nothing swallowed.
+
+A key that no dataclass field answers to is refused with the nearest known one; a value of the wrong
+type is refused with the type that is needed.  Ranges belong to the dataclass (`__post_init__`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sv_toolkit.errors import ConfigError, plain, shown
+
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
+else:
+    T = TypeVar("T")
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The tables of a `.toml` or `.json` file as plain dictionaries.
+
+    Raises:
+        ConfigError: with file, line and column where the text cannot be parsed.
+    """
+    where = plain(path)
+    if path.is_dir():
+        raise ConfigError(f"{where}: is a directory, a configuration file (conf/*.toml) is needed")
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{where}: {path.stat().st_size} bytes, a configuration has at most {MAX_CONFIG_BYTES}")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{where}: no such configuration file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not UTF-8 text (byte {error.start})") from None
+    return _parse_json(text, where) if path.suffix == ".json" else _parse_toml(text, where)
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
+
+
+def _parse_json(text: str, where: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in table:
+                raise ConfigError(f"{where}: key {shown(key)} stands twice")
+            table[key] = value
+        return table
+
+    try:
+        tables = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}:{error.lineno}: not JSON: {error.msg} (line {error.lineno} column {error.colno})") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{where}: an object (a table of keys) is needed at the top, got {type(tables).__name__}")
+    return tables
+
+
+def build(cls: type[T], table: Any, where: str) -> T:
+    """An instance of the dataclass `cls` from a mapping; nested dataclasses from nested mappings.
+
+    Args:
+        where: the file and table, for messages.
+
+    Raises:
+        ConfigError: unknown key (with the nearest known one), missing key, wrong type, or a range that `cls` refuses.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: a table of keys is needed, got {type(table).__name__}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in table:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {shown(key)}{nearest(key, fields)}")
+    required = [
+        name
+        for name, field in fields.items()
+        if name not in table and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if required:
+        raise ConfigError(f"{where}: key {shown(required[0])} is missing")
+    values = {key: convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def nearest(key: str, known: typing.Iterable[str]) -> str:
+    """`, did you mean ...?` or the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(key, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type `hint`: bool, int, float, str, Path-free unions with None, tuples, dicts, dataclasses."""
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast(type, hint), value, where)
+    if origin in (typing.Union, types.UnionType):
+        choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
+        return convert(choices[0], value, where) if value is not None else None
+    if origin is tuple:
+        return _convert_tuple(hint, value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} needs a table, got {shown(value)}")
+        value_hint = typing.get_args(hint)[1]
+        return {key: convert(value_hint, item, f"{where}.{key}") for key, item in value.items()}
+    if hint is Any:
+        return value
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
+    kinds = typing.get_args(hint)
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where} needs a list, got {shown(value)}")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{where} needs {len(kinds)} values, got {len(value)}")
+    return tuple(convert(kind, item, where) for kind, item in zip(kinds, value))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} needs {wanted}, got {type(value).__name__} {shown(value)}")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{where} needs a finite number, got {value}")
+    return value
+
+
+def as_table(config: Any) -> dict[str, Any]:
+    """The dataclass as plain JSON-ready dictionaries, as it was used."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,0 +1,1 @@
+"""Records: data directories, their checks and operations, trial lists."""

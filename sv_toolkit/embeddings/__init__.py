@@ -1,0 +1,1 @@
+"""Inference: windows, extraction, enrollment; never imports training."""

@@ -1,0 +1,1 @@
+"""Signal: waveforms and features, arrays in, arrays out; no files."""

@@ -1,0 +1,1 @@
+"""Formats: bytes on disk to numpy and back; knows nothing of speech."""

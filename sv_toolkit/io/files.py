@@ -1,0 +1,159 @@
+"""Files that are whole or absent, digests, and one writer per directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TextIO
+
+from sv_toolkit.errors import OutputError, plain
+
+FILE_MODE = 0o640  # voiceprints and speaker lists are personal data: never world-readable
+DIRECTORY_MODE = 0o750
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Write text that appears at `path` only when the block ends without an error."""
+    with whole_binary(path) as stream:
+        text = open(stream.fileno(), "w", encoding="utf-8", newline="\n", closefd=False)
+        yield text
+        text.flush()
+
+
+@contextlib.contextmanager
+def whole_binary(path: Path) -> Iterator[IO[bytes]]:
+    """Write bytes that appear at `path` only when the block ends without an error.
+
+    The temporary file stands beside its target, so that the rename never crosses a file system.
+    """
+    path = Path(path)
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode) and not path.is_symlink():
+        raise OutputError(f"{plain(path)}: is not a regular file and will not be replaced")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with open(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole `text`, or nothing, at `path`."""
+    with whole_file(path) as stream:
+        stream.write(text)
+
+
+def current_umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def make_directory(path: Path) -> Path:
+    """`path` as a directory that can be written to.
+
+    Raises:
+        OutputError: it is a file, or its parents cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{plain(path)}: is a file, a directory is needed")
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{plain(path)}: cannot make the directory: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"{plain(path)}: permission denied: the directory is read-only")
+    return path
+
+
+def loose_permissions(path: Path) -> str | None:
+    """A sentence if others may write into the directory `path`, else None."""
+    mode = path.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return f"{plain(path)}: the directory is world-writable (mode {mode & 0o777:o}); chmod o-w protects what is written there"
+    return None
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Drop the temporary files of writers that were killed; call it while holding the lock."""
+    for leftover in directory.glob(".*.tmp"):
+        if leftover.is_file() and not leftover.is_symlink():
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The only writer of `directory`; the lock dies with the process, however it ends.
+
+    Raises:
+        OutputError: another process holds it: says which, where and since when.
+    """
+    lock = make_directory(directory) / ".lock"
+    handle = _take_lock(lock, directory)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        remove_leftovers(directory)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            lock.unlink()
+        os.close(handle)
+
+
+def _take_lock(lock: Path, directory: Path) -> int:
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            os.close(handle)
+            raise OutputError(f"{plain(directory)}: in use by {plain(holder)}; wait for it or stop it") from None
+        if _is_same_file(lock, handle):
+            return handle
+        os.close(handle)  # the holder before us removed the name between our open and our lock
+
+
+def _is_same_file(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def regular_file(path: Path) -> bool:
+    """True for a plain file (after links); False for devices, pipes, directories and what is missing."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+

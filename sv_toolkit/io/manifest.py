@@ -1,0 +1,85 @@
+"""What made a directory, from what, and the digests of what it holds; written last.
+
+A directory without its manifest is unfinished, whatever else lies in it.  A manifest holds neither time
+nor host nor number of jobs, so that two runs of the same work write the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sv_toolkit.errors import DataError, plain
+from sv_toolkit.io.files import sha256_bytes, sha256_file, write_text
+
+FORMAT = 1
+LARGE = 1 << 24  # larger files are compared by size when a run asks whether its work is done; --read-data compares digests
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`job` says what was asked for, `counts` what came of it, `files` what lies there."""
+
+    name: str
+    job: dict[str, Any]
+    counts: dict[str, int] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def manifest_path(directory: Path, name: str) -> Path:
+    return directory / f"{name}.manifest.json"
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256."""
+    return {"size": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
+    write_text(manifest_path(directory, manifest.name), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_manifest(directory: Path, name: str) -> Manifest | None:
+    """The manifest, or None where there is none.
+
+    Raises:
+        DataError: it is there but cannot be understood.
+    """
+    path = manifest_path(directory, name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise DataError(f"{plain(path)}: manifest format {content['format']!r}, this version reads {FORMAT}; --overwrite makes it anew")
+        return Manifest(name, content["job"], content["counts"], content["files"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
+
+
+def is_finished(directory: Path, name: str, job: dict[str, Any]) -> bool:
+    """True if `job` is done here and every file of it still lies there unchanged."""
+    manifest = read_manifest(directory, name)
+    return manifest is not None and manifest.job == job and not damaged_files(directory, manifest, thorough=False)
+
+
+def damaged_files(directory: Path, manifest: Manifest, thorough: bool) -> list[str]:
+    """Sentences about files that are missing or changed; `thorough` reads large files too."""
+    findings = []
+    for name, known in sorted(manifest.files.items()):
+        path = directory / name
+        if not path.is_file():
+            findings.append(f"{name} is missing")
+        elif path.stat().st_size != known["size"]:
+            findings.append(f"{name} has {path.stat().st_size} bytes, {known['size']} were written")
+        elif (thorough or known["size"] <= LARGE) and sha256_file(path) != known["sha256"]:
+            findings.append(f"{name} is corrupt: its checksum is not the one recorded when it was written")
+    return findings
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON-ready value, the same for equal values."""
+    return sha256_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())

@@ -1,0 +1,204 @@
+"""Arrays for many items, written as archive shards that do not depend on the number of jobs.
+
+Shards are cut by the number of items alone.  Each one is whole or absent; beside it, in a hidden
+folder, a small record says what it holds.  A run that was killed goes on from the shards that are
+there; the folder goes away, and the manifest appears, when everything is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv_toolkit.errors import OutputError, TooManyBadError, examples, plain
+from sv_toolkit.io.archives import encode_record
+from sv_toolkit.io.files import make_directory, sha256_file, whole_binary, write_text
+from sv_toolkit.io.manifest import digest_of, manifest_path
+from sv_toolkit.io.workers import run_tasks
+
+MIN_SHARD, MAX_SHARD, USUAL_NUM_SHARDS = 8, 2000, 64
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why an item has no array."""
+
+    reason: str
+
+
+Process = Callable[[list[Any]], Iterable[tuple[str, "np.ndarray | Skip"]]]
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """What to write: `name` ("feats") gives `feats.0000.ark`, ... and `feats.scp` in `directory`."""
+
+    directory: Path
+    name: str
+    job: dict[str, Any]
+
+    @property
+    def partial(self) -> Path:
+        return self.directory / f".{self.name}.partial"
+
+    def ark(self, index: int) -> Path:
+        return self.directory / f"{self.name}.{index:04d}.ark"
+
+    def record(self, index: int) -> Path:
+        return self.partial / f"{index:04d}.json"
+
+
+@dataclass(frozen=True)
+class Written:
+    """`scp` lines' values by item, `shapes` of the arrays, and `skipped` reasons; all sorted by bytes."""
+
+    scp: dict[str, str]
+    shapes: dict[str, list[int]]
+    skipped: dict[str, str]
+    arks: list[Path]
+
+
+def cut_shards(items: list[Any]) -> list[list[Any]]:
+    """Consecutive runs of items; the cut depends on their number alone."""
+    size = min(max(-(-len(items) // USUAL_NUM_SHARDS), MIN_SHARD), MAX_SHARD)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def refuse_foreign(target: Sharded, manifest_name: str, overwrite: bool) -> None:
+    """Stop before touching an scp that another run or another program wrote.
+
+    Raises:
+        OutputError: unless `overwrite`.
+    """
+    scp = target.directory / f"{target.name}.scp"
+    if overwrite:
+        manifest_path(target.directory, manifest_name).unlink(missing_ok=True)
+    elif scp.exists() and not _same_job_started(target) and not _manifest_lists(target, manifest_name):
+        raise OutputError(f"{plain(scp)}: exists and is not of this run; give --overwrite, or another output directory")
+
+
+def _manifest_lists(target: Sharded, manifest_name: str) -> bool:
+    from sv_toolkit.io.manifest import read_manifest
+
+    manifest = read_manifest(target.directory, manifest_name)
+    return manifest is not None and manifest.job == target.job
+
+
+def _same_job_started(target: Sharded) -> bool:
+    started = target.partial / "job"
+    return started.is_file() and started.read_text() == digest_of(target.job)
+
+
+def write_shards(
+    target: Sharded,
+    items: list[Any],
+    item_id: Callable[[Any], str],
+    process: Process,
+    num_jobs: int,
+    max_bad: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+    start_method: str = "fork",
+) -> Written:
+    """Run `process` over shards of `items` and write its arrays.
+
+    Args:
+        process: yields `(id, array or Skip)` for each item of a shard, in order; must be picklable.
+        max_bad: how many items may be skipped.
+
+    Raises:
+        TooManyBadError: names the first of them; the finished shards stay for the next run.
+    """
+    _prepare(target)
+    shards = list(enumerate(cut_shards(items)))
+    todo = []
+    for index, shard in shards:
+        if _is_complete(target, index):
+            on_progress(len(shard))
+        else:
+            todo.append((index, shard))
+    describe = partial(_describe, item_id=item_id)
+    for count in run_tasks(partial(_write_shard, target, process), todo, num_jobs, describe, start_method):
+        on_progress(count)
+    written = _gather(target, len(shards))
+    refuse_too_many(written.skipped, len(items), max_bad)
+    return written
+
+
+def refuse_too_many(skipped: dict[str, str], num_items: int, max_bad: int) -> None:
+    """Raise TooManyBadError where more were skipped than allowed, or nothing is left."""
+    if len(skipped) <= max_bad and len(skipped) < num_items:
+        return
+    reasons = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(skipped.items())[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    allowed = f"--max-bad {max_bad} allows {max_bad}" if len(skipped) < num_items else "nothing is left"
+    raise TooManyBadError(f"{len(skipped)} of {num_items} utterances cannot be used ({allowed}): {reasons}{more}")
+
+
+def _describe(task: tuple[int, list[Any]], item_id: Callable[[Any], str]) -> str:
+    return examples([item_id(item) for item in task[1]], 2)
+
+
+def _prepare(target: Sharded) -> None:
+    if target.partial.exists() and not _same_job_started(target):
+        shutil.rmtree(target.partial)
+    make_directory(target.partial)
+    write_text(target.partial / "job", digest_of(target.job))
+    manifest_scp = target.directory / f"{target.name}.scp"
+    manifest_scp.unlink(missing_ok=True)  # while the work is open there is no list that looks complete
+
+
+def _is_complete(target: Sharded, index: int) -> bool:
+    try:
+        record = json.loads(target.record(index).read_text())
+        return not record["skipped"] and target.ark(index).stat().st_size == record["size"] and sha256_file(target.ark(index)) == record["sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]]) -> int:
+    index, items = task
+    entries: list[tuple[str, int, list[int]]] = []
+    skipped: dict[str, str] = {}
+    with whole_binary(target.ark(index)) as stream:
+        for key, array in process(items):
+            if isinstance(array, Skip):
+                skipped[key] = array.reason
+                continue
+            entries.append((key, stream.tell() + len(key.encode()) + 1, list(array.shape)))
+            stream.write(encode_record(key, array))
+    ark = target.ark(index)
+    record = {"entries": entries, "skipped": skipped, "size": ark.stat().st_size, "sha256": sha256_file(ark)}
+    write_text(target.record(index), json.dumps(record, ensure_ascii=False))
+    return len(items)
+
+
+def _gather(target: Sharded, num_shards: int) -> Written:
+    scp, shapes, skipped = {}, {}, {}
+    for index in range(num_shards):
+        record = json.loads(target.record(index).read_text())
+        for key, offset, shape in record["entries"]:
+            scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"
+            shapes[key] = shape
+        skipped.update(record["skipped"])
+    return Written(scp, shapes, skipped, [target.ark(index) for index in range(num_shards)])
+
+
+def close_shards(target: Sharded, num_shards: int) -> None:
+    """Drop the hidden records, and arks of an earlier run with more shards; call it after the manifest is written."""
+    for stale in _numbered(target):
+        if int(stale.name.split(".")[-2]) >= num_shards:
+            stale.unlink()
+    shutil.rmtree(target.partial, ignore_errors=True)
+
+
+def _numbered(target: Sharded) -> Iterator[Path]:
+    for path in target.directory.glob(f"{target.name}.[0-9][0-9][0-9][0-9].ark"):
+        yield path

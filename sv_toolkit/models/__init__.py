@@ -1,0 +1,1 @@
+"""Networks, a dict of architectures, and the folder a model lives in."""

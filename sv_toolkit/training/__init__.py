@@ -1,0 +1,1 @@
+"""Learning: sampling, batches, the trainer, exact resume."""
