@@ -1,0 +1,255 @@
+"""A Kaldi data directory as typed records, and how one is written.
+
+`wav.scp` says where the audio of a recording is, `segments` cuts recordings into utterances (without it every
+recording is one utterance), `utt2spk` says who speaks.  Everything else is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, channel, is_pipe, load, number, parse_segments, refuse
+from sv_toolkit.data.skipped import read_skipped, write_skipped
+from sv_toolkit.errors import DataError, Problem, examples, plain, shown
+from sv_toolkit.io.files import make_directory
+from sv_toolkit.io.tables import Table, place, write_table
+
+__all__ = [
+    "DataDir",
+    "Segment",
+    "Utterance",
+    "copy_tables",
+    "invert",
+    "is_pipe",
+    "read_skipped",
+    "restrict",
+    "write_data_dir",
+    "write_skipped",
+]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What is needed to read the audio of one utterance, and where it was said.
+
+    `start` and `end` are seconds within the recording, None for all of it; `channel` counts from 0, None
+    where nothing was said about it; the waveform is sped up by the factor `speed` when it is read.
+    """
+
+    utterance_id: str
+    speaker_id: str
+    recording_id: str
+    wav: str
+    wav_where: str
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+    speed: float = 1.0
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The tables of one data directory; utterances and speakers are sorted by bytes."""
+
+    path: Path
+    utt2spk: Table
+    wav: Table
+    segments: dict[str, Segment]
+    _tables: dict[str, Table | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, path: Path, require: Iterable[str] = REQUIRED, allow_pipes: bool = False) -> DataDir:
+        """Read the directory and make sure that the required tables belong together.
+
+        Args:
+            require: tables that must be there; utt2spk always must.  With wav.scp among them every utterance must
+                have audio, and commands in wav.scp are refused unless `allow_pipes`.
+
+        Raises:
+            DataError: names the first problem; `sv-validate-data` shows them all.
+        """
+        path = Path(path)
+        refuse_no_directory(path)
+        required = list(dict.fromkeys([*require, "utt2spk"]))
+        missing = [name for name in required if not (path / name).exists()]
+        if missing:
+            raise DataError(f"{place(path / missing[0])}: no such file; required are {', '.join(required)}")
+        utt2spk = load(path / "utt2spk")
+        wav = load(path / "wav.scp") if (path / "wav.scp").exists() else Table(path / "wav.scp")
+        segments = load(path / "segments") if (path / "segments").exists() else None
+        known = {"utt2spk": utt2spk, "wav.scp": wav or None, "segments": segments}
+        data = cls(path, utt2spk, wav, parse_segments(segments) if segments else {}, known)
+        if "wav.scp" in required:
+            refuse(wav_problems(wav, allow_pipes) + recording_problems(data))
+        for name in required:
+            data.table(name)
+        return data
+
+    def table(self, name: str) -> Table | None:
+        """The table in the file `name`, or None where there is none; read once.
+
+        Raises:
+            DataError: the file is damaged, or an archive index holds a command to run.
+        """
+        if name not in self._tables:
+            path = self.path / name
+            table = load(path) if path.exists() else None
+            if table is not None and name in ("feats.scp", "vad.scp"):
+                refuse(index_problems(table))
+            self._tables[name] = table
+        return self._tables[name]
+
+    @cached_property
+    def spk2utt(self) -> dict[str, list[str]]:
+        """Speaker -> utterances, both sorted by bytes; always derived from utt2spk."""
+        return invert(self.utt2spk)
+
+    def utterances(self) -> list[Utterance]:
+        """All utterances, sorted by bytes.
+
+        Raises:
+            DataError: a channel or a speed factor is not a number; an utterance has no audio.
+        """
+        refuse(recording_problems(self))
+        channels = self._channels()
+        speeds: Mapping[str, str] = self.table("utt2speed") or {}
+        return [self._utterance(key, channels, speeds) for key in sorted(self.utt2spk)]
+
+    def _utterance(self, key: str, channels: Mapping[str, int], speeds: Mapping[str, str]) -> Utterance:
+        segment = self.segments.get(key)
+        recording = segment.recording_id if segment else key
+        speed = 1.0
+        if key in speeds:
+            speed = number(speeds[key], f"{place(self.path / 'utt2speed')}: speed factor of {plain(key)}", 0.1, 10.0)
+        start, end = (segment.start, segment.end) if segment else (None, None)
+        where = self.wav.where(recording)
+        return Utterance(key, self.utt2spk[key], recording, self.wav[recording], where, start, end, channels.get(recording), speed)
+
+    def _channels(self) -> dict[str, int]:
+        table = self.table("reco2file_and_channel")
+        return {} if table is None else {key: channel(value.split()[1], table.where(key)) for key, value in table.items()}
+
+    def skipped(self) -> dict[str, str]:
+        """Utterance -> why a command left it out."""
+        return {line[0]: line[2] for line in read_skipped(self.path)}
+
+
+def refuse_no_directory(path: Path) -> None:
+    """Raise DataError unless `path` is a directory."""
+    if not path.is_dir():
+        what = "is a file, not a directory" if path.exists() else "no such data directory (does not exist)"
+        raise DataError(f"{place(path)}: {what}; a folder with {' and '.join(REQUIRED)} is needed")
+
+
+def invert(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
+    """utt2spk as spk2utt: speaker -> utterances, sorted by bytes."""
+    spk2utt: dict[str, list[str]] = {}
+    for utterance in sorted(utt2spk):
+        spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
+    return dict(sorted(spk2utt.items()))
+
+
+def wav_problems(wav: Table, allow_pipes: bool) -> list[Problem]:
+    """Entries of wav.scp that are commands (unless allowed), or start with a tilde that nobody expands."""
+    problems = []
+    for key, value in wav.items():
+        if is_pipe(value):
+            if not allow_pipes:
+                what = f"the audio of {plain(key)} is a command (a pipe): {shown(value, 60)}"
+                problems.append(Problem(wav.where(key), what, "--allow-pipes runs such commands; give it only for data that you trust"))
+        elif value.startswith("~"):
+            problems.append(Problem(wav.where(key), f"the path starts with a tilde (~): {shown(value)}", "write the directory out"))
+    return problems
+
+
+def index_problems(table: Table) -> list[Problem]:
+    """Entries of an archive index (feats.scp, vad.scp) that are commands; nobody ever runs these."""
+    what = "a command (a pipe) in an archive index is always refused"
+    return [
+        Problem(table.where(key), f"{what}: {shown(value, 60)}", "copy the features to an ark file")
+        for key, value in table.items()
+        if is_pipe(value)
+    ]
+
+
+def recording_problems(data: DataDir) -> list[Problem]:
+    """Utterances without a segment, segments without a recording or a speaker, utterances without audio, audio without a speaker."""
+    segments = data.table("segments")
+    if segments is None:
+        lost = sorted(data.utt2spk.keys() - data.wav.keys())
+        missing = [lacking(data.wav.path, lost, len(data.utt2spk), data.utt2spk.path, "sv-fix-data drops them")] if lost else []
+        return missing + extra_problems(data.wav, data.utt2spk, "sv-fix-data drops them")
+    lost = sorted(data.utt2spk.keys() - segments.keys())
+    fix = "segments is primary: where it exists its ids are the utterances; sv-fix-data drops those it lacks"
+    missing = [lacking(segments.path, lost, len(data.utt2spk), data.utt2spk.path, fix)] if lost else []
+    return missing + extra_problems(segments, data.utt2spk, "sv-fix-data drops them") + _lost_recordings(data, segments)
+
+
+def _lost_recordings(data: DataDir, segments: Table) -> list[Problem]:
+    lost = [key for key in segments if data.segments[key].recording_id not in data.wav]
+    if not lost:
+        return []
+    first = plain(data.segments[lost[0]].recording_id)
+    what = f"{len(lost)} segments ({examples(lost)}) are of recordings that {place(data.wav.path)} lacks, the first of {first}"
+    return [Problem(segments.where(lost[0]), what, "sv-fix-data drops them")]
+
+
+def lacking(path: Path, lost: list[str], total: int, against: Path, fix: str) -> Problem:
+    """`path` lacks some of the ids that the file `against` has."""
+    return Problem(place(path), f"{len(lost)} of the {total} ids of {place(against)} are missing: {examples(lost)}", fix)
+
+
+def extra_problems(table: Table, against: Table, fix: str) -> list[Problem]:
+    """Ids of `table` that the table `against` does not know."""
+    extra = sorted(table.keys() - against.keys())
+    what = f"{len(extra)} of {len(table)} ids are not in {place(against.path)}: {examples(extra)}"
+    return [Problem(table.where(extra[0]), what, fix)] if extra else []
+
+
+def match_problems(table: Table, utt2spk: Table, skipped: Mapping[str, str]) -> list[Problem]:
+    """What `table` lacks of utt2spk (unless it was skipped) and what it has beyond it."""
+    lost = sorted(key for key in utt2spk.keys() - table.keys() if key not in skipped)
+    fix = "a job may have been lost: extract again; sv-fix-data drops these utterances"
+    missing = [lacking(table.path, lost, len(utt2spk), utt2spk.path, fix)] if lost else []
+    return missing + extra_problems(table, utt2spk, "left over from an earlier run? extract again; sv-fix-data drops these lines")
+
+
+def write_data_dir(path: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Write tables by file name, each whole or absent, and the spk2utt that follows from utt2spk."""
+    make_directory(Path(path))
+    for name, entries in sorted(tables.items()):
+        if name != "spk2utt":
+            write_table(Path(path) / name, entries)
+    if "utt2spk" in tables:
+        write_table(Path(path) / "spk2utt", {key: " ".join(value) for key, value in invert(tables["utt2spk"]).items()})
+
+
+def restrict(source: DataDir, keep: Iterable[str], names: Iterable[str] = BASE_TABLES) -> dict[str, dict[str, str]]:
+    """The tables of `source` cut down to the utterances `keep`, their speakers and their recordings."""
+    utterances = source.utt2spk.keys() & set(keep)
+    speakers = {source.utt2spk[key] for key in utterances}
+    recordings = {source.segments[key].recording_id if key in source.segments else key for key in utterances}
+    wanted = {"wav.scp": recordings, "reco2file_and_channel": recordings, "spk2gender": speakers}
+    tables = {}
+    for name in names:
+        table = source.table(name)
+        if table is not None:
+            ids = wanted.get(name, utterances)
+            tables[name] = {key: value for key, value in table.items() if key in ids}
+    return {name: table for name, table in tables.items() if table}
+
+
+def copy_tables(source: DataDir, out: Path, keep: Iterable[str], extra_names: Iterable[str] = ()) -> None:
+    """Write the tables that describe recordings and speakers to `out`, cut down to the utterances `keep`.
+
+    Args:
+        extra_names: further tables by utterance, for example feats.scp.
+    """
+    tables = restrict(source, keep, [*BASE_TABLES, *extra_names])
+    for name in [*BASE_TABLES, *extra_names]:
+        if name not in tables and Path(out).resolve() != source.path.resolve():
+            (Path(out) / name).unlink(missing_ok=True)  # of an earlier run: it would change what an utterance is
+    write_data_dir(out, tables)

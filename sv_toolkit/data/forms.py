@@ -1,0 +1,104 @@
+"""What each file of a data directory looks like, and what its values mean."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sv_toolkit.errors import DataError, Problem, shown
+from sv_toolkit.io.tables import Form, Table, check_table, first_of
+
+FORMS = {
+    "wav.scp": Form(2, None, "recording path"),
+    "segments": Form(4, 4, "utterance recording start end"),
+    "utt2spk": Form(2, 2, "utterance speaker"),
+    "spk2utt": Form(2, None, "speaker utterance utterance ..."),
+    "spk2gender": Form(2, 2, "speaker m|f"),
+    "utt2lang": Form(2, 2, "utterance language"),
+    "utt2session": Form(2, 2, "utterance session"),
+    "utt2keyword": Form(2, 2, "utterance keyword"),
+    "utt2speed": Form(2, 2, "utterance factor"),
+    "utt2dur": Form(2, 2, "utterance seconds"),
+    "utt2num_frames": Form(2, 2, "utterance number-of-frames"),
+    "reco2file_and_channel": Form(3, 3, "recording file channel"),
+    "feats.scp": Form(2, None, "utterance archive:offset"),
+    "vad.scp": Form(2, None, "utterance archive:offset"),
+}
+BY_UTTERANCE = ("utt2spk", "utt2lang", "utt2session", "utt2keyword", "utt2speed", "utt2dur")
+DERIVED = ("feats.scp", "vad.scp", "utt2num_frames")  # made by extraction; tables that describe the recordings are not among them
+BASE_TABLES = ("wav.scp", "segments", *BY_UTTERANCE, "spk2gender", "reco2file_and_channel")
+REQUIRED = ("wav.scp", "utt2spk")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CHANNELS = {"A": 0, "B": 1}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of a recording, `[start, end)` in seconds."""
+
+    recording_id: str
+    start: float
+    end: float
+
+
+def load(path: Path) -> Table:
+    """The table at `path`, in the form that its file name asks for."""
+    table, problems = check(path)
+    refuse(problems)
+    return table
+
+
+def check(path: Path) -> tuple[Table, list[Problem]]:
+    """`io.tables.check_table` with the form that the file name asks for."""
+    form = FORMS.get(path.name, Form())
+    return check_table(path, min_fields=form.min_fields, max_fields=form.max_fields, names=form.names)
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Raise DataError with the first of `problems`, if there is any."""
+    if problems:
+        raise DataError(first_of(problems))
+
+
+def number(text: str, what: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """`text` as a finite decimal number in [low, high]; `what` names it in the error."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if not (math.isfinite(value) and low <= value <= high):
+        bounds = f" from {low:g} to {high:g}" if math.isfinite(high) else f" of at least {low:g}" if math.isfinite(low) else ""
+        raise DataError(f"{what} must be a number{bounds}, got {shown(text)}")
+    return value
+
+
+def channel(text: str, where: str) -> int:
+    """Channel of reco2file_and_channel, counted from 0: A is 0, B is 1."""
+    if text in _CHANNELS:
+        return _CHANNELS[text]
+    if not (text.isascii() and text.isdigit() and int(text) < 1000):
+        raise DataError(f"{where}: channel must be A, B or a number from 0, got {shown(text)}")
+    return int(text)
+
+
+def parse_segments(table: Table) -> dict[str, Segment]:
+    """The segments of a segments table.
+
+    Raises:
+        DataError: names the line whose times are not numbers, negative or not in order.
+    """
+    return {key: parse_segment(value, table.where(key)) for key, value in table.items()}
+
+
+def parse_segment(value: str, where: str) -> Segment:
+    """A segment from 'recording start end'."""
+    recording, start_text, end_text = value.split()
+    start = number(start_text, f"{where}: segment start (seconds)", 0.0)
+    end = number(end_text, f"{where}: segment end (seconds)")
+    if end <= start:
+        raise DataError(f"{where}: the segment ends at {end_text} s, before or at its start {start_text} s")
+    return Segment(recording, start, end)
+
+
+def is_pipe(value: str) -> bool:
+    """True for an scp value that is a command ('cmd |', '| cmd') and not a path."""
+    return value.startswith("|") or value.endswith("|")
