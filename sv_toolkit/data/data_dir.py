@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, channel, is_pipe, load, number, parse_segments, refuse
+from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, is_pipe, load, parse_values, refuse
 from sv_toolkit.data.skipped import read_skipped, write_skipped
 from sv_toolkit.errors import DataError, Problem, examples, plain, shown
 from sv_toolkit.io.files import make_directory
@@ -81,7 +82,7 @@ class DataDir:
         wav = load(path / "wav.scp") if (path / "wav.scp").exists() else Table(path / "wav.scp")
         segments = load(path / "segments") if (path / "segments").exists() else None
         known = {"utt2spk": utt2spk, "wav.scp": wav or None, "segments": segments}
-        data = cls(path, utt2spk, wav, parse_segments(segments) if segments else {}, known)
+        data = cls(path, utt2spk, wav, _values(segments), known)
         if "wav.scp" in required:
             refuse(wav_problems(wav, allow_pipes) + recording_problems(data))
         for name in required:
@@ -114,27 +115,26 @@ class DataDir:
             DataError: a channel or a speed factor is not a number; an utterance has no audio.
         """
         refuse(recording_problems(self))
-        channels = self._channels()
-        speeds: Mapping[str, str] = self.table("utt2speed") or {}
+        channels = _values(self.table("reco2file_and_channel"))
+        speeds = _values(self.table("utt2speed"))
         return [self._utterance(key, channels, speeds) for key in sorted(self.utt2spk)]
 
-    def _utterance(self, key: str, channels: Mapping[str, int], speeds: Mapping[str, str]) -> Utterance:
+    def _utterance(self, key: str, channels: Mapping[str, int], speeds: Mapping[str, float]) -> Utterance:
         segment = self.segments.get(key)
         recording = segment.recording_id if segment else key
-        speed = 1.0
-        if key in speeds:
-            speed = number(speeds[key], f"{place(self.path / 'utt2speed')}: speed factor of {plain(key)}", 0.1, 10.0)
         start, end = (segment.start, segment.end) if segment else (None, None)
-        where = self.wav.where(recording)
-        return Utterance(key, self.utt2spk[key], recording, self.wav[recording], where, start, end, channels.get(recording), speed)
-
-    def _channels(self) -> dict[str, int]:
-        table = self.table("reco2file_and_channel")
-        return {} if table is None else {key: channel(value.split()[1], table.where(key)) for key, value in table.items()}
+        wav, where = self.wav[recording], self.wav.where(recording)
+        return Utterance(key, self.utt2spk[key], recording, wav, where, start, end, channels.get(recording), speeds.get(key, 1.0))
 
     def skipped(self) -> dict[str, str]:
         """Utterance -> why a command left it out."""
         return {line[0]: line[2] for line in read_skipped(self.path)}
+
+
+def _values(table: Table | None) -> dict[str, Any]:
+    values, problems = parse_values(table) if table is not None else ({}, [])
+    refuse(problems)
+    return values
 
 
 def refuse_no_directory(path: Path) -> None:

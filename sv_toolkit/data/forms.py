@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sv_toolkit.errors import DataError, Problem, shown
+from sv_toolkit.errors import DataError, Problem, plain, shown
 from sv_toolkit.io.tables import Form, Table, check_table, first_of
 
 FORMS = {
@@ -63,7 +65,7 @@ def refuse(problems: list[Problem]) -> None:
 
 
 def number(text: str, what: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """`text` as a finite decimal number in [low, high]; `what` names it in the error."""
+    """`text` as a finite decimal number in [low, high]; `what` names it in the DataError."""
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not (math.isfinite(value) and low <= value <= high):
         bounds = f" from {low:g} to {high:g}" if math.isfinite(high) else f" of at least {low:g}" if math.isfinite(low) else ""
@@ -71,32 +73,73 @@ def number(text: str, what: str, low: float = -math.inf, high: float = math.inf)
     return value
 
 
-def channel(text: str, where: str) -> int:
-    """Channel of reco2file_and_channel, counted from 0: A is 0, B is 1."""
+def parse_segment(value: str) -> Segment:
+    """A segment from 'recording start end'."""
+    recording, start_text, end_text = value.split()
+    start = number(start_text, "segment start (seconds)", 0.0)
+    end = number(end_text, "segment end (seconds)")
+    if end <= start:
+        raise DataError(f"the segment ends at {end_text} s, before or at its start {start_text} s")
+    return Segment(recording, start, end)
+
+
+def parse_channel(value: str) -> int:
+    """Channel, counted from 0, of 'file channel': A is 0, B is 1."""
+    text = value.split()[1]
     if text in _CHANNELS:
         return _CHANNELS[text]
     if not (text.isascii() and text.isdigit() and int(text) < 1000):
-        raise DataError(f"{where}: channel must be A, B or a number from 0, got {shown(text)}")
+        raise DataError(f"channel must be A, B or a number from 0, got {shown(text)}")
     return int(text)
 
 
-def parse_segments(table: Table) -> dict[str, Segment]:
-    """The segments of a segments table.
-
-    Raises:
-        DataError: names the line whose times are not numbers, negative or not in order.
-    """
-    return {key: parse_segment(value, table.where(key)) for key, value in table.items()}
+def parse_speed(value: str) -> float:
+    """Factor by which the waveform is sped up when it is read."""
+    return number(value, "speed factor", 0.1, 10.0)
 
 
-def parse_segment(value: str, where: str) -> Segment:
-    """A segment from 'recording start end'."""
-    recording, start_text, end_text = value.split()
-    start = number(start_text, f"{where}: segment start (seconds)", 0.0)
-    end = number(end_text, f"{where}: segment end (seconds)")
-    if end <= start:
-        raise DataError(f"{where}: the segment ends at {end_text} s, before or at its start {start_text} s")
-    return Segment(recording, start, end)
+def parse_duration(value: str) -> float:
+    """Seconds, more than none."""
+    seconds = number(value, "duration (seconds)")
+    if seconds <= 0:
+        raise DataError(f"duration (seconds) must be above 0, got {shown(value)}")
+    return seconds
+
+
+def parse_count(value: str) -> int:
+    """A whole number of frames, at least 1."""
+    if not (value.isascii() and value.isdigit() and 0 < len(value) < 19 and int(value) > 0):
+        raise DataError(f"the number of frames must be a whole number from 1, got {shown(value)}")
+    return int(value)
+
+
+def parse_gender(value: str) -> str:
+    """`m` or `f`, as Kaldi writes them."""
+    if value not in ("m", "f"):
+        raise DataError(f"gender must be m or f, got {shown(value)}")
+    return value
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "segments": parse_segment,
+    "reco2file_and_channel": parse_channel,
+    "utt2speed": parse_speed,
+    "utt2dur": parse_duration,
+    "utt2num_frames": parse_count,
+    "spk2gender": parse_gender,
+}
+
+
+def parse_values(table: Table) -> tuple[dict[str, Any], list[Problem]]:
+    """The values of a table as what its file name says they are, and every value that is something else."""
+    parse = PARSERS[table.path.name]
+    values, problems = {}, []
+    for key, value in table.items():
+        try:
+            values[key] = parse(value)
+        except DataError as error:
+            problems.append(Problem(table.where(key), str(error), f"sv-fix-data drops {plain(key, 60)}"))
+    return values, problems
 
 
 def is_pipe(value: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,12 +32,17 @@ class Table(dict[str, str]):
     Attributes:
         path: the file.
         lines: key -> line number, counted from 1.
+        damaged: keys of lines that could not be understood; they are not among the entries.
     """
 
-    def __init__(self, path: Path, entries: Mapping[str, str] | None = None, lines: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, path: Path, entries: Mapping[str, str] | None = None, lines: dict[str, int] | None = None, damaged: Iterable[str] = ()
+    ) -> None:
         super().__init__(entries or {})
         self.path = Path(path)
+        self.damaged = frozenset(damaged)
         self._lines = lines
+        self._place = place(self.path)
 
     @property
     def lines(self) -> dict[str, int]:
@@ -48,7 +53,8 @@ class Table(dict[str, str]):
 
     def where(self, key: str) -> str:
         """`path:line` of `key`, or the path alone for a key that is not there."""
-        return place(self.path, self.lines.get(key))
+        line = self.lines.get(key)
+        return self._place if line is None else f"{self._place}:{line}"
 
 
 @dataclass(frozen=True)
@@ -231,14 +237,13 @@ def _diagnose(path: Path, data: bytes, form: Form, sorted_by_bytes: bool) -> tup
     problems = _file_problems(where, data)
     entries: dict[str, str] = {}
     numbers: dict[str, int] = {}
-    previous, num_faults = "", 0
+    damaged: list[str] = []
+    previous = ""
     for line in parse_lines(data, form):
         if line.fault:
-            quote = (
-                f": {shown(line.text, _EXCERPT)}" if line.text and not num_faults else ""
-            )  # one: a foreign file is not poured into a log
+            quote = f": {shown(line.text, _EXCERPT)}" if line.text and not damaged else ""  # one: a foreign file is not poured into a log
             problems.append(Problem(f"{where}:{line.number}", line.fault + quote, line.fix))
-            num_faults += 1
+            damaged.append(line.key)
             continue
         if line.key in entries:
             problems.append(_duplicate(where, line, numbers[line.key], line.value == entries[line.key]))
@@ -249,7 +254,7 @@ def _diagnose(path: Path, data: bytes, form: Form, sorted_by_bytes: bool) -> tup
         previous = line.key
         entries.setdefault(line.key, line.value)
         numbers.setdefault(line.key, line.number)
-    return Table(path, entries, numbers), _bounded(where, problems)
+    return Table(path, entries, numbers, damaged), bounded(where, problems)
 
 
 def _duplicate(where: str, line: Line, first: int, same: bool) -> Problem:
@@ -273,7 +278,8 @@ def _file_problems(where: str, data: bytes) -> list[Problem]:
     return problems
 
 
-def _bounded(where: str, problems: list[Problem]) -> list[Problem]:
+def bounded(where: str, problems: list[Problem]) -> list[Problem]:
+    """The first problems, and how many more there are."""
     if len(problems) <= MAX_PROBLEMS:
         return problems
     return [*problems[:MAX_PROBLEMS], Problem(where, f"and {len(problems) - MAX_PROBLEMS} more problems like these")]
