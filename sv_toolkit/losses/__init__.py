@@ -1,1 +1,1 @@
-"""Equations of the papers; tensors only."""
+"""Equations of the papers; tensors only.  A loss is a module with parameters and a function with an equation."""

@@ -1,0 +1,43 @@
+"""sv-extract-dvector: from features to d-vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+
+
+@click.command(cls=SvCommand)
+@click.argument("model", type=DIRECTORY)
+@click.argument("data", type=DIRECTORY)
+@click.argument("out", type=DIRECTORY)
+@click.option("--window", type=click.IntRange(min=1), help="Frames per window.  [default: the model's]")
+@click.option("--shift", type=click.IntRange(min=1), help="Frames between windows.  [default: the model's, or half of --window]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute.")
+@nj_option
+@max_bad_option
+@overwrite_option
+@resume_option
+def command(
+    model: Path, data: Path, out: Path, window: int | None, shift: int | None, device: str, num_jobs: int | None, max_bad: int, overwrite: bool, resume: bool
+) -> None:
+    """Write the d-vector of every utterance of DATA to OUT/dvector.scp.
+
+    Windows of the model's length slide over the voiced frames, half overlapping, the last one aligned to the
+    end; their unit-length d-vectors are averaged and normalised again.  A shorter utterance is one window.
+
+    \b
+    Example:
+        sv-extract-dvector exp/ge2e data/test exp/ge2e/test
+    """
+    from sv_toolkit.data.data_dir import DataDir
+    from sv_toolkit.embeddings.extract import Options, extract_dvectors
+    from sv_toolkit.training.run import choose_device
+
+    choose_device(device)
+    total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)
+    with Progress(total, "d-vectors") as advance:
+        count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance))
+    click.echo(f"sv-extract-dvector: {count} d-vectors in {out}/dvector.scp; next: sv-score TRIALS --enroll {out}/dvector.scp", err=True)

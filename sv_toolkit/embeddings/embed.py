@@ -1,0 +1,61 @@
+"""Network inputs to utterance d-vectors, windows batched across utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from sv_toolkit.embeddings.windows import window_starts
+from sv_toolkit.models.store import WindowConfig
+
+BATCH = 64  # larger batches are no faster on a CPU: the LSTM is at the limit of its matrix products
+
+
+def embed(network: nn.Module, inputs: Sequence[np.ndarray], windows: WindowConfig, batch_size: int = BATCH) -> np.ndarray:
+    """D-vectors `(len(inputs), embedding_dim)` float32 of unit length.
+
+    Every window gives an L2-normalised vector; their mean, normalised again, is the utterance's
+    (Wan et al. 2018, section 3.2; the second norm makes means over utterances weigh each one alike).
+
+    Args:
+        inputs: per utterance `(num_frames, feature_dim)` network input, at least one frame.
+    """
+    device = next(network.parameters()).device
+    starts = [window_starts(len(frames), windows.window, windows.shift) for frames in inputs]
+    owners = np.repeat(np.arange(len(inputs)), [len(s) for s in starts])
+    pieces = [inputs[u][s : s + windows.window] for u, own in enumerate(starts) for s in own]
+    sums: torch.Tensor | None = None
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for rows in _similar_lengths(pieces, batch_size):
+            vectors = network(*pad([pieces[row] for row in rows], device)).float().cpu()
+            if sums is None:
+                sums = torch.zeros(len(inputs), vectors.shape[1])
+            sums.index_add_(0, torch.from_numpy(owners[rows]), vectors)
+    network.train(was_training)
+    if sums is None:
+        raise ValueError("nothing to embed")
+    return torch.nn.functional.normalize(sums, dim=-1).numpy()
+
+
+def _similar_lengths(pieces: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Row indices of batches, full windows first, so that little is padded."""
+    order = np.argsort([-len(piece) for piece in pieces], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def pad(pieces: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`(batch, longest, dim)` zero-padded at the end, and `(batch,)` lengths, or None where all are equal."""
+    lengths = [len(piece) for piece in pieces]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return torch.from_numpy(np.stack(pieces)).to(device), None
+    batch = np.zeros((len(pieces), longest, pieces[0].shape[1]), dtype=np.float32)
+    for row, piece in enumerate(pieces):
+        batch[row, : len(piece)] = piece
+    return torch.from_numpy(batch).to(device), torch.tensor(lengths, device=device)

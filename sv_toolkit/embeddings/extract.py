@@ -1,0 +1,146 @@
+"""D-vectors for a data directory: features in, `dvector.scp` out, over shards that do not depend on the number of jobs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sv_toolkit import __version__
+from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.data.skipped import write_skipped
+from sv_toolkit.embeddings.embed import embed
+from sv_toolkit.errors import ArchiveError, ConfigError, DataError, ModelError, plain
+from sv_toolkit.features.prepare import prepare
+from sv_toolkit.io.files import locked, sha256_bytes
+from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
+from sv_toolkit.io.shards import Sharded, Skip, close_shards, refuse_foreign, write_shards
+from sv_toolkit.io.tables import write_table
+from sv_toolkit.io.workers import available_cpus
+from sv_toolkit.models.store import Description, WindowConfig, load_model, model_digest, read_description
+
+logger = logging.getLogger("sv_toolkit")
+NAME = "dvector"
+SMALL = 256  # utterances below which starting more processes, each importing torch, takes longer than the work
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an extraction is given; window and shift default to the model's."""
+
+    window: int | None = None
+    shift: int | None = None
+    num_jobs: int | None = None
+    max_bad: int = 0
+    device: str = "cpu"
+    overwrite: bool = False
+    on_progress: Callable[[int], None] = lambda _: None
+
+
+def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> int:
+    """Write `out/dvector.scp` for the utterances of `data`; the number of d-vectors.
+
+    Raises:
+        SvError: model, features or output directory do not fit; too many utterances cannot be embedded.
+    """
+    description, _ = read_description(model)
+    windows = _windows(description, options)
+    index = FeatureIndex(data, need_vad=description.input.use_vad)
+    refuse_other_features(description, index, model)
+    job = {
+        "command": "sv-extract-dvector",
+        "version": __version__,
+        "model": model_digest(model),
+        "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest},
+        "data": {name: _digest(data / name) for name in ("utt2spk", "feats.scp", "vad.scp")},
+    }
+    with locked(out):
+        return _extract(model, index, out, job, windows, options)
+
+
+def _extract(model: Path, index: FeatureIndex, out: Path, job: dict[str, Any], windows: WindowConfig, options: Options) -> int:
+    target = Sharded(out, NAME, job)
+    if not options.overwrite and is_finished(out, NAME, job):
+        shutil.rmtree(target.partial, ignore_errors=True)
+        logger.info("%s: the d-vectors of this model and data are already there; nothing to do", plain(out))
+        return len(index.utterances)
+    refuse_foreign(target, NAME, options.overwrite)
+    process = partial(embed_shard, str(model), str(index.path), windows, options.device)
+    num_jobs = options.num_jobs or (available_cpus() if len(index.utterances) >= SMALL and options.device == "cpu" else 1)
+    written = write_shards(target, index.utterances, str, process, num_jobs, options.max_bad, options.on_progress, start_method="spawn")
+    if written.skipped:
+        first = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(written.skipped.items())[:3])
+        logger.warning("%d of %d utterances skipped, see skipped.tsv: %s", len(written.skipped), len(index.utterances), first)
+    write_table(out / "utt2spk", {key: index.utt2spk[key] for key in written.scp})
+    write_skipped(out, "sv-extract-dvector", written.skipped)
+    write_table(out / f"{NAME}.scp", written.scp)
+    files = {path.name: describe_file(path) for path in [*written.arks, out / f"{NAME}.scp", out / "utt2spk"]}
+    write_manifest(out, Manifest(NAME, job, {"utterances": len(written.scp), "skipped": len(written.skipped)}, files))
+    close_shards(target, len(written.arks))
+    return len(written.scp)
+
+
+def _windows(description: Description, options: Options) -> WindowConfig:
+    own = description.windows
+    window = options.window or own.window
+    shift = options.shift or (own.shift if options.window is None else max(window // 2, 1))
+    try:
+        return replace(own, window=window, shift=shift, shortest=min(own.shortest, window))
+    except ConfigError as error:
+        raise ConfigError(f"--window {window} --shift {shift}: {error}") from None
+
+
+def _digest(path: Path) -> str:
+    return sha256_bytes(path.read_bytes()) if path.is_file() else ""
+
+
+def refuse_other_features(description: Description, index: FeatureIndex, model: Path) -> None:
+    """Stop where the features were not made as the model's training features were.
+
+    Raises:
+        ModelError: names the dimensions, or the options that differ.
+    """
+    if index.dim != description.feature_dim:
+        raise ModelError(f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {description.feature_dim}")
+    made = index.made_by()
+    for kind in sorted(made.keys() & description.features.keys()):
+        own, theirs = description.features[kind]["config"], made[kind]["config"]
+        differing = [f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
+        if differing:
+            raise ModelError(f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {'; '.join(differing)}")
+
+
+def embed_shard(model: str, data: str, windows: WindowConfig, device: str, utterances: list[str]) -> Iterator[tuple[str, np.ndarray | Skip]]:
+    """D-vectors of a shard, windows batched across its utterances; a reason for each one that has none."""
+    network, description, index = _opened(model, data, device)
+    inputs: dict[str, np.ndarray] = {}
+    reasons: dict[str, str] = {}
+    for utterance in utterances:
+        try:
+            frames = prepare(*index.read(utterance), description.input)
+        except (DataError, ArchiveError) as error:
+            reasons[utterance] = str(error)
+            continue
+        if len(frames) < windows.shortest:
+            reasons[utterance] = "no speech" if len(frames) == 0 else f"too short: {len(frames)} frames of speech, at least {windows.shortest} are needed"
+        else:
+            inputs[utterance] = frames
+    vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows))) if inputs else {}
+    for utterance in utterances:
+        yield utterance, vectors[utterance] if utterance in vectors else Skip(reasons[utterance])
+
+
+@lru_cache(maxsize=1)
+def _opened(model: str, data: str, device: str) -> tuple[nn.Module, Description, FeatureIndex]:
+    """Model and tables, once per process, on one thread: sums are then the same whatever the number of jobs."""
+    torch.set_num_threads(1)
+    network, description = load_model(Path(model))
+    return network.to(device), description, FeatureIndex(Path(data), need_vad=description.input.use_vad)

@@ -1,0 +1,83 @@
+"""From stored features to network input: the one chain that training, inference and export share.
+
+The chain is: sliding-window normalisation (over all frames, as Kaldi recipes do), selection of the voiced
+frames, then the normalisation that is measured on the voiced frames, then a fixed scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sv_toolkit.errors import ConfigError
+from sv_toolkit.features.cmvn import sliding_cmvn
+
+NORMALIZATIONS = ("none", "level", "utterance", "sliding")
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How stored features become network input; it travels with the model.
+
+    Attributes:
+        cmvn: "none"; "level" subtracts one number, the mean over all voiced frames and bins, so that the gain of
+            the microphone cannot matter; "utterance" subtracts the mean of every bin; "sliding" is Kaldi's
+            apply-cmvn-sliding over `cmvn_window` frames.
+        cmvn_variance: also divide by the deviation of every bin ("utterance" and "sliding").
+        use_vad: keep only the frames that vad.scp marks as voiced.
+        scale: multiplies the result; log-mel energies spread over several nats, networks learn best near 1.
+    """
+
+    cmvn: str = "level"
+    cmvn_window: int = 300
+    cmvn_center: bool = True
+    cmvn_variance: bool = False
+    use_vad: bool = True
+    scale: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.cmvn not in NORMALIZATIONS:
+            raise ConfigError(f"cmvn must be one of {', '.join(NORMALIZATIONS)}, got {self.cmvn!r}")
+        if self.cmvn_window < 1:
+            raise ConfigError(f"cmvn_window must be at least 1 frame, got {self.cmvn_window}")
+        if self.scale <= 0:
+            raise ConfigError(f"scale must be positive, got {self.scale}")
+
+
+def select_frames(features: np.ndarray, is_voiced: np.ndarray | None, config: InputConfig) -> np.ndarray:
+    """The frames `(num_voiced, dim)` that the network may see, sliding normalisation applied."""
+    if config.cmvn == "sliding":
+        features = sliding_cmvn(features, window=config.cmvn_window, center=config.cmvn_center, variance=config.cmvn_variance)
+    if config.use_vad and is_voiced is not None:
+        features = features[is_voiced]
+    return features
+
+
+def offset_and_gain(frames: np.ndarray, config: InputConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What `normalize` subtracts and then multiplies by, each `(dim,)` float32, measured on the selected frames."""
+    dim = frames.shape[1]
+    offset, gain = np.zeros(dim), np.full(dim, config.scale)
+    if len(frames) and config.cmvn == "level":
+        offset = np.full(dim, frames.mean(dtype=np.float64))
+    if len(frames) and config.cmvn == "utterance":
+        offset = frames.mean(axis=0, dtype=np.float64)
+        if config.cmvn_variance:
+            gain = gain / np.maximum(frames.std(axis=0, dtype=np.float64), 1e-5)
+    return offset.astype(np.float32), gain.astype(np.float32)
+
+
+def normalize(frames: np.ndarray, offset: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """`(frames - offset) * gain`, float32."""
+    return (frames - offset) * gain
+
+
+def prepare(features: np.ndarray, is_voiced: np.ndarray | None, config: InputConfig) -> np.ndarray:
+    """Network input `(num_voiced, dim)` float32 of one utterance.
+
+    Args:
+        features: `(num_frames, dim)` as stored in feats.scp.
+        is_voiced: `(num_frames,)` bool, or None to keep every frame.
+    """
+    frames = select_frames(features, is_voiced, config)
+    return normalize(frames, *offset_and_gain(frames, config)).astype(np.float32, copy=False)

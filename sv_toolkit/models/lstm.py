@@ -1,0 +1,82 @@
+"""LSTM d-vector network: Wan et al. 2018, section 3; layers with projection as in Sak et al. 2014."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sv_toolkit.errors import ConfigError
+
+POOLINGS = ("last", "mean")
+
+
+@dataclass(frozen=True)
+class LstmConfig:
+    """Sizes of the network; the defaults are the paper's text-independent system.
+
+    Attributes:
+        hidden_size: cells per layer (768 TI-SV, 128 TD-SV).
+        projection_size: outputs per layer after projection (256, 64); 0 for none, which is faster on CPU.
+        num_layers: LSTM layers.
+        embedding_dim: length of the d-vector.
+        pooling: "last", the response at the last frame as in the paper, or "mean" over the frames.
+        dropout: between layers, while training.
+    """
+
+    hidden_size: int = 768
+    projection_size: int = 256
+    num_layers: int = 3
+    embedding_dim: int = 256
+    pooling: str = "last"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_layers", "embedding_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.projection_size < self.hidden_size:
+            raise ConfigError(f"projection_size must lie in [0, hidden_size = {self.hidden_size}), got {self.projection_size}")
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must lie in [0, 1), got {self.dropout}")
+
+
+class LstmDvector(nn.Module):
+    """Frames to a unit-length d-vector: LSTM layers, pooling over time, a linear layer, L2 norm (Eq. 4)."""
+
+    def __init__(self, feature_dim: int, config: LstmConfig) -> None:
+        super().__init__()
+        self.config = config
+        dropout = config.dropout if config.num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            feature_dim, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout, proj_size=config.projection_size
+        )
+        self.linear = nn.Linear(config.projection_size or config.hidden_size, config.embedding_dim)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """D-vectors `(batch, embedding_dim)` of `(batch, num_frames, feature_dim)`.
+
+        Args:
+            lengths: `(batch,)` frames that count; what follows them is padding, which a causal network never
+                sees before the last counted frame.
+        """
+        outputs, _ = self.lstm(features)
+        return F.normalize(self.linear(pool(outputs, lengths, self.config.pooling)).float(), dim=-1)
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """The projections, whose learning rate the paper's recipe halves."""
+        return [parameter for name, parameter in self.named_parameters() if "weight_hr" in name]
+
+
+def pool(outputs: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
+    """`(batch, num_frames, dim)` to `(batch, dim)`: the last counted frame, or the mean of the counted frames."""
+    if lengths is None:
+        return outputs[:, -1] if pooling == "last" else outputs.mean(dim=1)
+    if pooling == "last":
+        return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+    counts = torch.arange(outputs.shape[1], device=outputs.device)[None, :, None] < lengths[:, None, None]
+    return (outputs * counts).sum(dim=1) / lengths[:, None]

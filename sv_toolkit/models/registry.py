@@ -1,0 +1,19 @@
+"""Which networks there are: a name, its configuration, its module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from sv_toolkit.errors import ConfigError
+from sv_toolkit.models.lstm import LstmConfig, LstmDvector
+
+ARCHITECTURES: dict[str, tuple[type, type[nn.Module]]] = {"lstm": (LstmConfig, LstmDvector)}
+
+
+def architecture_entry(name: str) -> tuple[type, Any]:
+    """Configuration class and module class of the architecture `name`."""
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"no architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
+    return ARCHITECTURES[name]

@@ -1,0 +1,213 @@
+"""All options of a training, one frozen dataclass per concern; a TOML file holds the same tables and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from sv_toolkit.config import build, read_config
+from sv_toolkit.errors import ConfigError, plain, shown
+from sv_toolkit.features.prepare import InputConfig
+from sv_toolkit.losses.registry import loss_entry
+from sv_toolkit.models.registry import architecture_entry
+from sv_toolkit.models.store import WindowConfig
+from sv_toolkit.training.schedules import ScheduleConfig
+
+
+def _in_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    if not low <= value <= high:
+        above = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
+        raise ConfigError(f"{name} must be {above}, got {value:g}")
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """N speakers x M utterances, cut to one random length in [min_frames, max_frames] per batch.
+
+    Attributes:
+        shortest: utterances with fewer frames are left out; 0 means max_frames, so that every crop is full.
+            An utterance between `shortest` and the drawn length is used whole.
+    """
+
+    num_speakers: int = 64
+    num_utterances: int = 10
+    min_frames: int = 140
+    max_frames: int = 180
+    shortest: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("num_speakers (--speakers-per-batch)", self.num_speakers, 1)
+        _in_range("num_utterances", self.num_utterances, 1)
+        _in_range("min_frames", self.min_frames, 1)
+        _in_range("max_frames", self.max_frames, self.min_frames)
+        _in_range("shortest", self.shortest, 0, self.max_frames)
+
+    @property
+    def shortest_usable(self) -> int:
+        """Frames that an utterance needs to take part."""
+        return self.shortest or self.max_frames
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Defaults are the paper's recipe: SGD 0.01, clip 3, projections x 0.5, (w, b) x 0.01.
+
+    The two factors multiply the learning rate of those parameters.  For SGD that is the same as scaling their
+    gradients; under Adam a scaled gradient would change nothing.
+    """
+
+    name: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 3.0
+    projection_factor: float = 0.5
+    loss_factor: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.name not in ("sgd", "adam", "adamw"):
+            raise ConfigError(f"name must be sgd, adam or adamw, got {shown(self.name)}")
+        if not 0 < self.learning_rate <= 100:
+            raise ConfigError(f"learning_rate must lie in (0, 100], got {self.learning_rate:g}")
+        _in_range("momentum", self.momentum, 0, 1)
+        _in_range("weight_decay", self.weight_decay, 0)
+        _in_range("projection_factor", self.projection_factor, 0)
+        _in_range("loss_factor", self.loss_factor, 0)
+        if self.clip <= 0:
+            raise ConfigError(f"clip must be positive, got {self.clip:g}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Noise from a data directory (--noise), mixed into the mel powers of a crop.
+
+    Attributes:
+        noise_probability: share of the utterances that get noise.
+        noise_snr: lowest and highest signal-to-noise ratio, dB.
+    """
+
+    noise_probability: float = 0.0
+    noise_snr: tuple[float, float] = (0.0, 20.0)
+
+    def __post_init__(self) -> None:
+        _in_range("noise_probability", self.noise_probability, 0, 1)
+        if self.noise_snr[0] > self.noise_snr[1]:
+            raise ConfigError(f"noise_snr needs [lowest, highest], got {list(self.noise_snr)}")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, how often to look, and when to stop.
+
+    Attributes:
+        steps: batches in all.
+        log_interval: steps between log lines.
+        valid_interval: steps between EERs on held-out speakers and between checkpoints.
+        patience: stop after so many EERs without a better one; 0 never stops early.
+        amp: "none", "bf16" or "fp16" for the network (the loss is always computed in float32).
+        preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop.
+    """
+
+    steps: int = 2000
+    seed: int = 0
+    log_interval: int = 50
+    valid_interval: int = 500
+    patience: int = 0
+    amp: str = "none"
+    preload_gb: float = 8.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_interval", "valid_interval"):
+            _in_range(name, getattr(self, name), 1)
+        _in_range("patience", self.patience, 0)
+        _in_range("seed", self.seed, 0)
+        _in_range("preload_gb", self.preload_gb, 0)
+        if self.amp not in ("none", "bf16", "fp16"):
+            raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
+
+
+@dataclass(frozen=True)
+class NamedConfig:
+    """A choice out of a registry and the options of what was chosen."""
+
+    name: str
+    options: Any
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training learns."""
+
+    network: NamedConfig
+    loss: NamedConfig
+    input: InputConfig = field(default_factory=InputConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+SECTIONS = {
+    "input": InputConfig,
+    "windows": WindowConfig,
+    "batch": BatchConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "augment": AugmentConfig,
+    "trainer": TrainerConfig,
+}
+
+
+def train_config(tables: dict[str, Any], where: str) -> TrainConfig:
+    """The configuration in `tables`; an unknown key is refused with the section it belongs to, or the nearest known key."""
+    _refuse_unknown_sections(tables, where)
+    network = _named(tables.get("network", {}), "lstm", architecture_entry, f"{where}: network")
+    loss = _named(tables.get("loss", {}), "ge2e", loss_entry, f"{where}: loss")
+    sections: dict[str, Any] = {name: build(cls, tables.get(name, {}), f"{where}: {name}") for name, cls in SECTIONS.items()}
+    if "windows" not in tables:
+        sections["windows"] = matching_windows(sections["batch"])
+    return TrainConfig(network=network, loss=loss, **sections)
+
+
+def matching_windows(batch: BatchConfig) -> WindowConfig:
+    """Windows at inference like the crops in training: the mean of their lengths, half overlapping (Wan et al. 2018, section 3.2)."""
+    window = (batch.min_frames + batch.max_frames) // 2
+    return WindowConfig(window, max(window // 2, 1), min(batch.shortest or max(window // 4, 1), window))
+
+
+def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
+    """The configuration file with `{"section.key": value}` laid over it."""
+    tables = read_config(path)
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        table = tables.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{plain(path)}: {plain(section)} needs a table, got {type(table).__name__}")
+        table[name] = value
+    return train_config(tables, plain(path))
+
+
+def _named(table: Any, default: str, entry: Any, where: str) -> NamedConfig:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: a table of keys is needed, got {type(table).__name__}")
+    options = dict(table)
+    name = options.pop("name", default)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: name needs a text, got {shown(name)}")
+    return NamedConfig(name, build(entry(name)[0], options, where))
+
+
+def _refuse_unknown_sections(tables: dict[str, Any], where: str) -> None:
+    import difflib
+
+    homes = {key.name: section for section, cls in SECTIONS.items() for key in fields(cls)}
+    for key in tables:
+        if key in ("network", "loss", *SECTIONS):
+            continue
+        close = difflib.get_close_matches(key, [*homes, "network", "loss", *SECTIONS], n=1)
+        hint = f"did you mean {close[0]!r}" + (f" in [{homes[close[0]]}]?" if close and close[0] in homes else "?") if close else ""
+        known = ", ".join(["network", "loss", *SECTIONS])
+        raise ConfigError(f"{where}: unknown key {shown(key)}; {hint or f'the tables are {known}'}")

@@ -1,0 +1,98 @@
+"""Who hears of a training: a line to read, JSON lines to plot, TensorBoard where it is installed.
+
+`train.jsonl` holds what the training computed and no wall-clock time, so that two runs of the same training
+write the same bytes; times go to the log line, and to a file of their own where asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from sv_toolkit.io.files import write_text
+
+logger = logging.getLogger("sv_toolkit")
+COLLAPSED = 0.95  # mean cosine between different speakers; healthy trainings stay far below
+
+
+class Log:
+    """The reporter that `sv-train` uses."""
+
+    def __init__(self, path: Path, num_steps: int, utterances_per_step: int, timing: Path | None = None, tensorboard: Path | None = None) -> None:
+        self.path, self.num_steps, self.utterances_per_step, self.timing = path, num_steps, utterances_per_step, timing
+        self.board = _summary_writer(tensorboard)
+        self.started = self.last_time = time.perf_counter()
+        self.first_step = self.last_step = 0
+        self.warned = False
+
+    def rewind(self, step: int) -> None:
+        """Keep the records up to `step`; what follows will be computed again."""
+        kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+        write_text(self.path, "".join(line + "\n" for line in kept))
+        self.first_step = self.last_step = step
+        self.started = self.last_time = time.perf_counter()
+
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        return lines[:-1]  # what follows the last newline was cut while it was written
+
+    def steps(self, step: int, means: dict[str, float], waited: float) -> None:
+        """One log line: loss, w and b, cosines, gradient, speed, share of time spent waiting for data, time left."""
+        now = time.perf_counter()
+        seconds, count = now - self.last_time, step - self.last_step
+        rate = count * self.utterances_per_step / seconds
+        left = (now - self.started) / (step - self.first_step) * (self.num_steps - step)
+        extra = "".join(f" {name} {means[name]:.2f}" for name in ("scale", "offset") if name in means)
+        logger.info(
+            "step %d/%d loss %.4f%s target cosine %.3f nontarget %.3f gradient %.2f lr %.2e | %.0f utt/s, %.0f %% waiting for data, ETA %s",
+            step, self.num_steps, means["loss"], extra, means["target_cosine"], means["nontarget_cosine"], means["gradient_norm"],
+            means["learning_rate"], rate, 100 * min(waited / seconds, 1), _clock(left),
+        )  # fmt: skip
+        if means["nontarget_cosine"] > COLLAPSED and not self.warned:
+            logger.warning(
+                "the embeddings collapse: different speakers have a mean cosine of %.3f; lower the learning rate or warm up longer", means["nontarget_cosine"]
+            )
+            self.warned = True
+        self.last_time, self.last_step = now, step
+        self._append({"step": step, **means})
+        self._time({"step": step, "seconds": now - self.started, "utterances_per_second": rate, "waiting": waited / seconds})
+
+    def valid(self, step: int, eer: float, best_eer: float, best_step: int) -> None:
+        """The EER on held-out speakers."""
+        logger.info("step %d/%d dev EER %.2f %% (best %.2f %% at step %d)", step, self.num_steps, 100 * eer, 100 * best_eer, best_step)
+        self._append({"step": step, "dev_eer": eer})
+        self._time({"step": step, "seconds": time.perf_counter() - self.started, "dev_eer": eer})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with open(self.path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+        if self.board is not None:
+            for name, value in record.items():
+                self.board.add_scalar(name, value, record["step"])
+
+    def _time(self, record: dict[str, Any]) -> None:
+        if self.timing is not None:
+            with open(self.timing, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _summary_writer(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.warning("TensorBoard is not installed (pip install tensorboard): no curves are written to it")
+        return None
+    return SummaryWriter(str(folder))

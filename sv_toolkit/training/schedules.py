@@ -1,0 +1,52 @@
+"""Learning rate over time, as a factor of the configured rate; pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sv_toolkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Shape of the learning rate.
+
+    Attributes:
+        name: "halving" (the paper: half every `halve_every` steps), "cosine" (to `final_factor` at the last step),
+            or "constant".
+        warmup_steps: the factor first rises in a straight line over so many steps.
+    """
+
+    name: str = "halving"
+    halve_every: int = 30_000_000
+    warmup_steps: int = 0
+    final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in SHAPES:
+            raise ConfigError(f"name must be one of {', '.join(SHAPES)}, got {self.name!r}")
+        if self.halve_every < 1 or self.warmup_steps < 0 or not 0 <= self.final_factor <= 1:
+            raise ConfigError("need halve_every >= 1, warmup_steps >= 0 and final_factor in [0, 1]")
+
+
+def _halving(step: int, num_steps: int, config: ScheduleConfig) -> float:
+    return float(0.5 ** (step // config.halve_every))
+
+
+def _cosine(step: int, num_steps: int, config: ScheduleConfig) -> float:
+    done = min(step / max(num_steps - 1, 1), 1.0)
+    return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _constant(step: int, num_steps: int, config: ScheduleConfig) -> float:
+    return 1.0
+
+
+SHAPES = {"halving": _halving, "cosine": _cosine, "constant": _constant}
+
+
+def rate_factor(step: int, num_steps: int, config: ScheduleConfig) -> float:
+    """Factor of the learning rate at `step` (from 0) of `num_steps`."""
+    warmup = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
+    return warmup * SHAPES[config.name](step, num_steps, config)

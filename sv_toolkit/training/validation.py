@@ -1,0 +1,52 @@
+"""EER on held-out speakers while training: the same windows and scores as at inference."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from torch import nn
+
+from sv_toolkit.data.feature_index import FeatureIndex, read_all
+from sv_toolkit.embeddings.embed import embed
+from sv_toolkit.errors import DataError, plain
+from sv_toolkit.features.prepare import InputConfig, prepare
+from sv_toolkit.metrics.detection import equal_error_rate
+from sv_toolkit.models.store import WindowConfig
+
+logger = logging.getLogger("sv_toolkit")
+MAX_UTTERANCES = 2000  # two million pairs; more would only make the look slower
+
+
+class HeldOut:
+    """Network inputs of held-out utterances and who spoke them; calling it with a network gives the EER over all pairs."""
+
+    def __init__(self, index: FeatureIndex, config: InputConfig, windows: WindowConfig, max_bad: int = 0) -> None:
+        self.windows = windows
+        self.inputs: list[np.ndarray] = []
+        self.speakers: list[str] = []
+        short = 0
+
+        def use(utterance: str, features: np.ndarray, is_voiced: np.ndarray | None) -> None:
+            nonlocal short
+            frames = prepare(features, is_voiced, config)
+            if len(frames) < windows.shortest:
+                short += 1
+            elif len(self.inputs) < MAX_UTTERANCES:
+                self.inputs.append(frames)
+                self.speakers.append(index.utt2spk[utterance])
+
+        read_all(index, use, max_bad)
+        if short:
+            logger.warning("%s: %d held-out utterances are too short (under %d frames) and are left out", plain(index.path), short, windows.shortest)
+        if len(set(self.speakers)) < 2 or len(set(self.speakers)) == len(self.speakers):
+            raise DataError(f"{plain(index.path)}: held-out data needs at least 2 speakers and 2 usable utterances of one of them")
+
+    def __call__(self, network: nn.Module) -> float:
+        """EER over all unordered pairs of utterances, as a fraction."""
+        vectors = embed(network, self.inputs, self.windows)
+        first, second = np.triu_indices(len(vectors), k=1)
+        scores = (vectors @ vectors.T)[first, second]
+        _, speaker = np.unique(self.speakers, return_inverse=True)
+        same = speaker[first] == speaker[second]
+        return equal_error_rate(scores[same], scores[~same])
