@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, is_pipe, load, parse_values, refuse
+from sv_toolkit.data.consistency import index_problems, recording_problems, wav_problems
+from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, directory_problems, is_pipe, load, parse_values, refuse
 from sv_toolkit.data.skipped import read_skipped, write_skipped
-from sv_toolkit.errors import DataError, Problem, examples, plain, shown
+from sv_toolkit.errors import DataError
 from sv_toolkit.io.files import make_directory
 from sv_toolkit.io.tables import Table, place, write_table
 
@@ -73,7 +74,7 @@ class DataDir:
             DataError: names the first problem; `sv-validate-data` shows them all.
         """
         path = Path(path)
-        refuse_no_directory(path)
+        refuse(directory_problems(path))
         required = list(dict.fromkeys([*require, "utt2spk"]))
         missing = [name for name in required if not (path / name).exists()]
         if missing:
@@ -84,7 +85,7 @@ class DataDir:
         known = {"utt2spk": utt2spk, "wav.scp": wav or None, "segments": segments}
         data = cls(path, utt2spk, wav, _values(segments), known)
         if "wav.scp" in required:
-            refuse(wav_problems(wav, allow_pipes) + recording_problems(data))
+            refuse(wav_problems(wav, allow_pipes) + recording_problems(utt2spk, wav, segments))
         for name in required:
             data.table(name)
         return data
@@ -114,7 +115,7 @@ class DataDir:
         Raises:
             DataError: a channel or a speed factor is not a number; an utterance has no audio.
         """
-        refuse(recording_problems(self))
+        refuse(recording_problems(self.utt2spk, self.wav, self.table("segments")))
         channels = _values(self.table("reco2file_and_channel"))
         speeds = _values(self.table("utt2speed"))
         return [self._utterance(key, channels, speeds) for key in sorted(self.utt2spk)]
@@ -137,84 +138,12 @@ def _values(table: Table | None) -> dict[str, Any]:
     return values
 
 
-def refuse_no_directory(path: Path) -> None:
-    """Raise DataError unless `path` is a directory."""
-    if not path.is_dir():
-        what = "is a file, not a directory" if path.exists() else "no such data directory (does not exist)"
-        raise DataError(f"{place(path)}: {what}; a folder with {' and '.join(REQUIRED)} is needed")
-
-
 def invert(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
     """utt2spk as spk2utt: speaker -> utterances, sorted by bytes."""
     spk2utt: dict[str, list[str]] = {}
     for utterance in sorted(utt2spk):
         spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
     return dict(sorted(spk2utt.items()))
-
-
-def wav_problems(wav: Table, allow_pipes: bool) -> list[Problem]:
-    """Entries of wav.scp that are commands (unless allowed), or start with a tilde that nobody expands."""
-    problems = []
-    for key, value in wav.items():
-        if is_pipe(value):
-            if not allow_pipes:
-                what = f"the audio of {plain(key)} is a command (a pipe): {shown(value, 60)}"
-                problems.append(Problem(wav.where(key), what, "--allow-pipes runs such commands; give it only for data that you trust"))
-        elif value.startswith("~"):
-            problems.append(Problem(wav.where(key), f"the path starts with a tilde (~): {shown(value)}", "write the directory out"))
-    return problems
-
-
-def index_problems(table: Table) -> list[Problem]:
-    """Entries of an archive index (feats.scp, vad.scp) that are commands; nobody ever runs these."""
-    what = "a command (a pipe) in an archive index is always refused"
-    return [
-        Problem(table.where(key), f"{what}: {shown(value, 60)}", "copy the features to an ark file")
-        for key, value in table.items()
-        if is_pipe(value)
-    ]
-
-
-def recording_problems(data: DataDir) -> list[Problem]:
-    """Utterances without a segment, segments without a recording or a speaker, utterances without audio, audio without a speaker."""
-    segments = data.table("segments")
-    if segments is None:
-        lost = sorted(data.utt2spk.keys() - data.wav.keys())
-        missing = [lacking(data.wav.path, lost, len(data.utt2spk), data.utt2spk.path, "sv-fix-data drops them")] if lost else []
-        return missing + extra_problems(data.wav, data.utt2spk, "sv-fix-data drops them")
-    lost = sorted(data.utt2spk.keys() - segments.keys())
-    fix = "segments is primary: where it exists its ids are the utterances; sv-fix-data drops those it lacks"
-    missing = [lacking(segments.path, lost, len(data.utt2spk), data.utt2spk.path, fix)] if lost else []
-    return missing + extra_problems(segments, data.utt2spk, "sv-fix-data drops them") + _lost_recordings(data, segments)
-
-
-def _lost_recordings(data: DataDir, segments: Table) -> list[Problem]:
-    lost = [key for key in segments if data.segments[key].recording_id not in data.wav]
-    if not lost:
-        return []
-    first = plain(data.segments[lost[0]].recording_id)
-    what = f"{len(lost)} segments ({examples(lost)}) are of recordings that {place(data.wav.path)} lacks, the first of {first}"
-    return [Problem(segments.where(lost[0]), what, "sv-fix-data drops them")]
-
-
-def lacking(path: Path, lost: list[str], total: int, against: Path, fix: str) -> Problem:
-    """`path` lacks some of the ids that the file `against` has."""
-    return Problem(place(path), f"{len(lost)} of the {total} ids of {place(against)} are missing: {examples(lost)}", fix)
-
-
-def extra_problems(table: Table, against: Table, fix: str) -> list[Problem]:
-    """Ids of `table` that the table `against` does not know."""
-    extra = sorted(table.keys() - against.keys())
-    what = f"{len(extra)} of {len(table)} ids are not in {place(against.path)}: {examples(extra)}"
-    return [Problem(table.where(extra[0]), what, fix)] if extra else []
-
-
-def match_problems(table: Table, utt2spk: Table, skipped: Mapping[str, str]) -> list[Problem]:
-    """What `table` lacks of utt2spk (unless it was skipped) and what it has beyond it."""
-    lost = sorted(key for key in utt2spk.keys() - table.keys() if key not in skipped)
-    fix = "a job may have been lost: extract again; sv-fix-data drops these utterances"
-    missing = [lacking(table.path, lost, len(utt2spk), utt2spk.path, fix)] if lost else []
-    return missing + extra_problems(table, utt2spk, "left over from an earlier run? extract again; sv-fix-data drops these lines")
 
 
 def write_data_dir(path: Path, tables: Mapping[str, Mapping[str, str]]) -> None:

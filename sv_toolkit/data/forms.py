@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_toolkit.errors import DataError, Problem, plain, shown
-from sv_toolkit.io.tables import Form, Table, check_table, first_of
+from sv_toolkit.io.tables import Form, Table, check_table, first_of, place
 
 FORMS = {
     "wav.scp": Form(2, None, "recording path"),
@@ -43,6 +43,14 @@ class Segment:
     recording_id: str
     start: float
     end: float
+
+
+def directory_problems(path: Path) -> list[Problem]:
+    """Whether `path` is a directory at all."""
+    if path.is_dir():
+        return []
+    what = "is a file, not a directory" if path.exists() else "no such data directory (does not exist)"
+    return [Problem(place(path), what, f"a folder with {' and '.join(REQUIRED)} is needed")]
 
 
 def load(path: Path) -> Table:

@@ -1,0 +1,121 @@
+"""Everything that is wrong with a data directory, at once, each with its file, its line and what mends it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sv_toolkit.data.consistency import (
+    extra_problems,
+    index_problems,
+    match_problems,
+    missing_problems,
+    prefix_problems,
+    recording_problems,
+    spk2utt_problems,
+    wav_problems,
+)
+from sv_toolkit.data.forms import BY_UTTERANCE, FORMS, PARSERS, REQUIRED, check, directory_problems, parse_values
+from sv_toolkit.data.skipped import check_skipped
+from sv_toolkit.errors import Problem
+from sv_toolkit.io.tables import Table, bounded, place
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found, and how much it looked at."""
+
+    problems: list[Problem]
+    num_utterances: int = 0
+    num_speakers: int = 0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a data directory may do without being wrong.
+
+    Attributes:
+        speaker_prefix: utterance ids must start with their speaker's id.
+        allow_pipes: wav.scp may hold commands.
+        need_wav: wav.scp must be there.
+    """
+
+    speaker_prefix: bool = True
+    allow_pipes: bool = False
+    need_wav: bool = True
+
+
+def validate(path: Path, read_data: bool = False, rules: Rules | None = None) -> list[Problem]:
+    """Every problem of the data directory `path`; none if it is fine.
+
+    Args:
+        read_data: look into the audio files' headers, the archives and the manifests too.
+    """
+    return examine(path, read_data, rules).problems
+
+
+def examine(path: Path, read_data: bool = False, rules: Rules | None = None) -> Findings:
+    """`validate` with the counts of utterances and speakers."""
+    path = Path(path)
+    rules = rules or Rules()
+    if found := directory_problems(path):
+        return Findings(found)
+    tables, problems = _check_files(path, rules)
+    skipped, found = check_skipped(path)
+    problems += found + _check_together(tables, {line[0] for line in skipped}, rules)
+    if read_data:
+        from sv_toolkit.data.stored import stored_problems
+
+        problems += stored_problems(path, tables)
+    utt2spk = tables.get("utt2spk") or Table(path / "utt2spk")
+    return Findings(problems, len(utt2spk), len(set(utt2spk.values())))
+
+
+def _check_files(path: Path, rules: Rules) -> tuple[dict[str, Table], list[Problem]]:
+    """The tables that can be read at all, and what is wrong with each file by itself."""
+    tables, problems = {}, []
+    required = [name for name in REQUIRED if rules.need_wav or name != "wav.scp"]
+    for name in FORMS:
+        if not os.path.lexists(path / name):
+            if name in required:
+                problems.append(Problem(place(path / name), f"missing: no such file; required are {', '.join(required)}"))
+            continue
+        table, found = check(path / name)
+        problems += found
+        if table:
+            tables[name] = table
+            if name in PARSERS:
+                problems += bounded(place(path / name), parse_values(table)[1])
+    return tables, problems
+
+
+def _check_together(tables: dict[str, Table], skipped: set[str], rules: Rules) -> list[Problem]:
+    problems: list[Problem] = []
+    if "wav.scp" in tables:
+        problems += wav_problems(tables["wav.scp"], rules.allow_pipes)
+    for name in ("feats.scp", "vad.scp"):
+        problems += index_problems(tables[name]) if name in tables else []
+    if "utt2spk" not in tables:
+        return problems
+    utt2spk = tables["utt2spk"]
+    if "wav.scp" in tables:
+        problems += recording_problems(utt2spk, tables["wav.scp"], tables.get("segments"))
+    if "spk2utt" in tables:
+        problems += spk2utt_problems(tables["spk2utt"], utt2spk)
+    if rules.speaker_prefix:
+        problems += prefix_problems(utt2spk)
+    for name in BY_UTTERANCE:
+        problems += _optional_table(tables.get(name), utt2spk)
+    speakers = Table(utt2spk.path, dict.fromkeys(utt2spk.values(), ""))
+    problems += _optional_table(tables.get("spk2gender"), speakers)
+    for name in ("feats.scp", "vad.scp", "utt2num_frames"):
+        problems += match_problems(tables[name], utt2spk, skipped) if name in tables else []
+    return problems
+
+
+def _optional_table(table: Table | None, against: Table) -> list[Problem]:
+    if table is None or table is against:
+        return []
+    fix = "complete the table or delete it"
+    return missing_problems(table, against, fix) + extra_problems(table, against, "sv-fix-data drops them")
