@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Make a corpus of synthetic speakers and its data directories; `--help` shows how."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, nj_option, seed_option
+from sv_toolkit.errors import SvError
+
+SAMPLE_RATE = 16_000
+SHORTEST, LONGEST = 2.0, 5.0  # seconds of an utterance, the silence around it included
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One speaker to be spoken; chance depends on the corpus' seed and the speaker's number alone."""
+
+    set_name: str
+    number: int
+    num_utterances: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"spk{self.number:03d}"
+
+    @property
+    def gender(self) -> str:
+        return ("female", "male")[self.number % 2]
+
+    @property
+    def utterances(self) -> list[str]:
+        return [f"{self.name}-{take:02d}" for take in range(self.num_utterances)]
+
+
+def voice_of(speaker: Speaker):
+    """How the speaker sounds."""
+    import numpy as np
+    from voices import random_voice
+
+    return random_voice(speaker.name, speaker.gender, np.random.default_rng([speaker.seed, speaker.number, 0]))
+
+
+def speak(speaker: Speaker, corpus_dir: Path, view: Path) -> None:
+    """Write the recordings of one speaker.  Call it in a process of its own: see espeak.py."""
+    import numpy as np
+    import soundfile
+    from espeak import Synthesizer
+
+    from sv_toolkit.io.files import make_directory, whole_binary
+
+    rng = np.random.default_rng([speaker.seed, speaker.number, 1])
+    synthesizer = Synthesizer(view)
+    folder = make_directory(corpus_dir / speaker.name)
+    for utterance in speaker.utterances:
+        samples = new_recording(synthesizer, voice_of(speaker), rng)
+        with whole_binary(folder / f"{utterance}.flac") as stream:
+            soundfile.write(stream, samples, SAMPLE_RATE, "PCM_16", format="FLAC")
+
+
+def new_recording(synthesizer, voice, rng):
+    """Sentences until one has the right length; pitch, rate and channel are new for each."""
+    import soxr
+    from channel import recorded
+    from sentences import random_sentence
+
+    while True:
+        rate = round(voice.rate * rng.normal(1, 0.07))
+        pitch, pitch_range = (int(value) for value in rng.normal(50, (5, 8)).clip(30, 70))
+        speech = synthesizer.speak(random_sentence(rng), voice.name, rate, pitch, pitch_range, int(rng.integers(1 << 31)))
+        samples = recorded(soxr.resample(speech, synthesizer.sample_rate, SAMPLE_RATE), SAMPLE_RATE, rng)
+        if SHORTEST <= len(samples) / SAMPLE_RATE <= LONGEST:
+            return samples
+
+
+def speak_apart(task: tuple[Speaker, Path, Path]) -> int:
+    """`speak` in a new process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
+        process.submit(speak, *task).result()
+    return task[0].num_utterances
+
+
+def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -> None:
+    """Write all recordings, or find them there."""
+    from dataclasses import asdict
+
+    import soundfile  # noqa: F401 - loaded here once, not again in the process of every speaker
+    import soxr  # noqa: F401
+    from espeak import view_of_data
+
+    from sv_toolkit.io.files import locked
+    from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
+    from sv_toolkit.io.workers import available_cpus, run_tasks
+
+    job = {"speakers": [asdict(speaker) for speaker in speakers]}
+    with locked(corpus_dir):
+        if is_finished(corpus_dir, "make_corpus", job):
+            click.echo(f"make_corpus: {corpus_dir} holds this corpus already", err=True)
+            return
+        total = sum(speaker.num_utterances for speaker in speakers)
+        with tempfile.TemporaryDirectory() as view, Progress(total, "synthetic utterances") as advance:
+            view_of_data(Path(view), {speaker.name: voice_of(speaker).variant for speaker in speakers})
+            tasks = [(speaker, corpus_dir, Path(view)) for speaker in speakers]
+            for done in run_tasks(speak_apart, tasks, num_jobs or available_cpus(), lambda task: task[0].name):
+                advance(done)
+        names = [f"{speaker.name}/{utterance}.flac" for speaker in speakers for utterance in speaker.utterances]
+        files = {name: describe_file(corpus_dir / name) for name in names}
+        write_manifest(corpus_dir, Manifest("make_corpus", job, {"speakers": len(speakers), "utterances": len(names)}, files))
+
+
+def write_data_dir(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) -> None:
+    """wav.scp, utt2spk, spk2utt and spk2gender of one set."""
+    from sv_toolkit.io.files import make_directory
+    from sv_toolkit.io.tables import write_table
+
+    make_directory(data_dir)
+    speaker_of = {utterance: speaker.name for speaker in speakers for utterance in speaker.utterances}
+    write_table(data_dir / "wav.scp", {u: str(corpus_dir.absolute() / s / f"{u}.flac") for u, s in speaker_of.items()})
+    write_table(data_dir / "utt2spk", speaker_of)
+    write_table(data_dir / "spk2utt", {speaker.name: " ".join(speaker.utterances) for speaker in speakers})
+    write_table(data_dir / "spk2gender", {speaker.name: speaker.gender[0] for speaker in speakers})
+
+
+@click.command(cls=SvCommand)
+@click.option("--corpus-dir", type=DIRECTORY, required=True, help="Where the recordings go.")
+@click.option("--data-dir", type=DIRECTORY, required=True, help="Where train, dev and test go.")
+@click.option("--num-train", type=click.IntRange(min=2), default=60, show_default=True, help="Speakers to train with.")
+@click.option("--num-dev", type=click.IntRange(min=2), default=10, show_default=True, help="Speakers to tune with.")
+@click.option("--num-test", type=click.IntRange(min=2), default=20, show_default=True, help="Speakers to test with.")
+@click.option("--num-utterances", type=click.IntRange(1, 99), default=12, show_default=True, help="Utterances of each speaker.")
+@nj_option
+@seed_option
+def command(
+    corpus_dir: Path, data_dir: Path, num_train: int, num_dev: int, num_test: int, num_utterances: int, num_jobs: int | None, seed: int
+) -> None:
+    """Make a corpus of synthetic speakers, and data directories train, dev and test that share no speaker.
+
+    \b
+    Example:
+        local/make_corpus.py --corpus-dir data/corpus --data-dir data
+    """
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise SvError("the package espeakng-loader is missing: pip install -e '.[synthetic]' in the top folder brings it")
+    sets = ["train"] * num_train + ["dev"] * num_dev + ["test"] * num_test
+    speakers = [Speaker(name, number, num_utterances, seed) for number, name in enumerate(sets)]
+    speak_all(speakers, corpus_dir, num_jobs)
+    for name in ("train", "dev", "test"):
+        write_data_dir([speaker for speaker in speakers if speaker.set_name == name], corpus_dir, data_dir / name)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,65 @@
+# Source this file after parse_options.sh.  A recipe is a list of
+#
+#   if should_run 2 "Filter banks"; then
+#     need data/train/wav.scp 0
+#     sv-extract-fbank data/train
+#   fi
+#
+# and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
+# sentence where the file that stage N makes is missing.  Titles and times go to stderr.
+# shellcheck shell=bash disable=SC2154
+
+_stages_script=${BASH_SOURCE[1]:-$0}
+_stages_known=$(sed -n 's/^ *if should_run \([0-9][0-9]*\) .*/\1/p' "$_stages_script")
+_stages_last=$(printf '%s\n' "$_stages_known" | sort -n | tail -n 1)
+_stage_running=
+
+_stages_error() {
+  printf '%s: error: %s\n' "${_stages_script##*/}" "$2" >&2
+  exit "$1"
+}
+
+_stage_check() { # OPTION VALUE
+  local known
+  for known in $_stages_known; do
+    if [ "$2" = "$known" ]; then return; fi
+  done
+  _stages_error 2 "$1 needs a stage from 0 to $_stages_last, got '$2'"
+}
+
+_stage_end() { # how it ended
+  if [ -n "$_stage_running" ]; then
+    printf '== stage %s %s after %s s\n' "$_stage_running" "$1" "$((SECONDS - _stage_started))" >&2
+  fi
+  _stage_running=
+}
+
+_recipe_end() {
+  local status=$?
+  if [ "$status" -eq 0 ]; then _stage_end "done"; else _stage_end "failed (exit $status)"; fi
+}
+
+# should_run N TITLE: true if stage N is asked for; then also closes the stage before it and prints the title.
+should_run() {
+  local skipped
+  _stage_end "done"
+  if [ "$1" -lt "$stage" ] || [ "$1" -gt "$stop_stage" ]; then return 1; fi
+  for skipped in ${skip_stages-}; do
+    if [ "$skipped" = "$1" ]; then return 1; fi
+  done
+  _stage_running=$1
+  _stage_started=$SECONDS
+  printf '== stage %s: %s\n' "$1" "$2" >&2
+}
+
+# need FILE STAGE: ends the recipe where FILE, which STAGE makes, is missing.
+need() {
+  if [ ! -e "$1" ]; then _stages_error 1 "$1 is missing: stage $2 makes it (--stage $2)"; fi
+}
+
+if [ $# -gt 0 ]; then _stages_error 2 "takes options only, got '$1'; --help shows them"; fi
+_stage_check --stage "$stage"
+_stage_check --stop-stage "$stop_stage"
+for _stage_number in ${skip_stages-}; do _stage_check --skip-stages "$_stage_number"; done
+if [ "$stage" -gt "$stop_stage" ]; then _stages_error 2 "--stage $stage lies behind --stop-stage $stop_stage: nothing to run"; fi
+trap _recipe_end EXIT
