@@ -1,0 +1,324 @@
+"""Recordings to waveforms: one channel at one rate, whole or an error.
+
+The rules:
+- The content decides, not the file name.  WAV (RIFF, RF64; all codings of libsndfile), FLAC, Ogg, AIFF, AU, NIST
+  SPHERE and MP3 are read; other containers are refused, because nothing would tell a cut file from a whole one.
+- A file that holds less than its header promises is an error; a streamed WAV (size 0 or about 2**31 or 2**32) is read to its end.
+- Of several channels one must be chosen; there is no mixing.  Another sample rate is an error unless resampling is asked for.
+- Numbers that are not finite are an error.  Float files may go beyond [-1, 1]: they are kept and counted in `clipped`.
+- Recordings (or segments) longer than `max_duration` are an error before memory is taken for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv_toolkit.errors import AudioError, SvError, plain, shown
+from sv_toolkit.io.audio_headers import Stream, check_length, not_audio, open_stream, truncated
+
+FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
+MIN_RATE, MAX_RATE = 1000, 768_000
+MAX_DURATION = 36_000.0  # seconds; ten hours are 2.3 GB at 16 kHz
+PIPE_LIMIT = 1 << 32  # bytes
+_INTEGER_CODINGS = ("PCM_", "ULAW", "ALAW")  # decoded values lie in [-1, 1) and are finite by construction
+_BLOCK = 1 << 20
+_UNKNOWN = 1 << 62  # libsndfile's number of frames where the header gives none is 2**63 - 1
+_SLACK = 0.01  # seconds by which a segment may end after its recording: ends are rounded to two decimals
+
+
+@dataclass(frozen=True)
+class AudioRequest:
+    """What to read, and how.
+
+    Attributes:
+        path: value of the wav.scp line: a file name, or a command that ends in `|`.
+        where: `wav.scp:3`, for messages.
+        utterance_id: whose waveform it is.
+        start, end: part of the recording, seconds; None for its beginning and its end.
+        channel: which one, counted from 0; None demands that there is only one.
+        sample_rate: hertz of the result.
+        resample: convert other rates; without it they are an error.
+        speed: factor by which the waveform (after cutting out the segment) is sped up; its pitch rises with it.
+        max_duration: longest waveform, seconds.
+        allow_pipes: run commands; only for data that one trusts.
+    """
+
+    path: str
+    where: str
+    utterance_id: str
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+    sample_rate: int = 16_000
+    resample: bool = False
+    speed: float = 1.0
+    max_duration: float = MAX_DURATION
+    allow_pipes: bool = False
+
+
+@dataclass
+class Waveform:
+    """`samples` `(num_samples,)` float32, nominally in [-1, 1); `clipped` counts those beyond, up to `peak`."""
+
+    samples: np.ndarray
+    clipped: int = 0
+    peak: float = 0.0
+
+
+def read_waveform(request: AudioRequest) -> Waveform:
+    """The waveform that `request` describes.
+
+    Raises:
+        AudioError: names the place and the reason, not the utterance.
+    """
+    try:
+        with _opened(request) as handle:
+            return _read(request, handle)
+    except AudioError as error:
+        place = f"{request.where}: " if request.where else ""
+        raise AudioError(f"{place}{plain(request.path, 1000)}: {error}") from None
+    except MemoryError:
+        raise AudioError(f"{request.where}: {plain(request.path, 1000)}: too long for the free memory; cut it into segments") from None
+
+
+@contextlib.contextmanager
+def _opened(request: AudioRequest) -> Iterator[int]:
+    path = request.path.strip()
+    if "|" in (path[:1], path[-1:]):
+        with _piped(path, request.allow_pipes) as handle:
+            yield handle
+        return
+    handle = _open_regular(path)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _open_regular(path: str) -> int:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: a named pipe would block, a device may act
+            raise AudioError("not a regular file (a directory, a device or a named pipe)")
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        hint = "" if path.startswith("/") else f"; the path is relative to the current directory, {plain(Path.cwd(), 1000)}"
+        raise AudioError(f"No such file{hint}") from None
+    except PermissionError:
+        raise AudioError("permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+
+
+@contextlib.contextmanager
+def _piped(command: str, is_allowed: bool) -> Iterator[int]:
+    """The output of a `cmd |` line in a temporary file; a command that fails anywhere in its pipe line is an error."""
+    if not is_allowed:
+        raise AudioError("a pipe command is not run; --allow-pipes runs it, for data that you trust")
+    if not command.endswith("|"):
+        raise AudioError("a pipe command ends in '|'; one that begins with it would write")
+    with tempfile.TemporaryFile() as output:
+        script = f"set -o pipefail; {command[:-1]}"
+        with subprocess.Popen(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            while block := process.stdout.read(_BLOCK):
+                output.write(block)
+                if output.tell() > PIPE_LIMIT:
+                    process.kill()
+                    raise AudioError(f"the command wrote more than {PIPE_LIMIT} bytes; is it endless?")
+        if process.returncode:
+            raise AudioError(f"the command ended with status {process.returncode}: {shlex.quote(plain(command[:-1].strip()))}")
+        output.flush()
+        yield output.fileno()
+
+
+def _read(request: AudioRequest, handle: int) -> Waveform:
+    size = os.fstat(handle).st_size
+    if size == 0:
+        raise AudioError("empty file (0 bytes)")
+    stream = open_stream(handle, size)
+    patches = check_length(stream)
+    with _sound(stream, patches) as sound:
+        _check_sound(sound, request)
+        samples = _decode(sound, request)
+    waveform = _judged(samples, sound.subtype)
+    waveform.samples = _converted(waveform.samples, sound.samplerate, request)
+    return waveform
+
+
+@cache
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the module is there, libsndfile is not
+        raise SvError(
+            f"reading audio needs the package soundfile, which cannot be imported ({plain(error)}); pip install soundfile"
+        ) from None
+
+    class Forward(soundfile.SoundFile):
+        """Reads on without seeking: soundfile seeks to where it is after every read, which FLAC pays dearly for
+        and files of unknown length fail at."""
+
+        def seekable(self) -> bool:
+            return False
+
+    return soundfile, Forward
+
+
+def _sound(stream: Stream, patches: dict[int, bytes]) -> Any:
+    soundfile, forward = _soundfile()
+    try:
+        if patches:
+            return forward(_Patched(stream, patches))
+        os.lseek(stream.handle, 0, os.SEEK_SET)
+        return forward(stream.handle, closefd=False)
+    except (soundfile.LibsndfileError, TypeError):
+        raise AudioError(not_audio(stream.head)) from None
+
+
+class _Patched(io.RawIOBase):
+    """A file with a few bytes replaced."""
+
+    def __init__(self, stream: Stream, patches: dict[int, bytes]) -> None:
+        self.stream, self.patches, self.position = stream, patches, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.stream.size}[whence]
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        data = bytearray(os.pread(self.stream.handle, len(buffer), self.position))
+        for offset, patch in self.patches.items():
+            for i, value in enumerate(patch, offset - self.position):
+                if 0 <= i < len(data):
+                    data[i] = value
+        buffer[: len(data)] = bytes(data)
+        self.position += len(data)
+        return len(data)
+
+
+def _check_sound(sound: Any, request: AudioRequest) -> None:
+    if sound.format not in FORMATS:
+        raise AudioError(f"format {sound.format} is not supported, only {', '.join(sorted(FORMATS))}; convert it, for example with ffmpeg")
+    rate = sound.samplerate
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"sample rate {rate} Hz in the header; rates from {MIN_RATE} to {MAX_RATE} Hz are possible")
+    if rate != request.sample_rate and not request.resample:
+        raise AudioError(f"sample rate is {rate} Hz, {request.sample_rate} Hz is needed; --resample converts it")
+    if request.channel is None and sound.channels != 1:
+        raise AudioError(f"has {sound.channels} channels; --channel chooses one (counted from 0), or reco2file_and_channel")
+    if request.channel is not None and not 0 <= request.channel < sound.channels:
+        raise AudioError(f"channel {request.channel} asked for, the file has {sound.channels} (counted from 0)")
+
+
+def _decode(sound: Any, request: AudioRequest) -> np.ndarray:
+    soundfile, _ = _soundfile()
+    total = sound.frames if sound.frames < _UNKNOWN else None
+    if total == 0:
+        raise AudioError("holds no samples")
+    first, last = _part(request, sound.samplerate, total)
+    limit = int(request.max_duration * sound.samplerate)
+    if last is not None and last - first > limit:
+        raise AudioError(
+            f"too long: {(last - first) / sound.samplerate:.0f} s of sound, at most {request.max_duration:.0f} s are read; cut it into segments"
+        )
+    try:
+        if total is None:
+            return _cut(_read_to_end(sound, request.channel, limit), request, sound.samplerate)
+        if first:
+            sound.seek(first)
+        samples = _read_frames(sound, (last or 0) - first, request.channel)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"damaged or truncated: {plain(error.error_string)}; copy or download it again") from None
+    if len(samples) < (last or 0) - first:
+        raise AudioError(truncated((last or 0) - first, len(samples)))
+    return samples
+
+
+def _part(request: AudioRequest, rate: int, total: int | None) -> tuple[int, int | None]:
+    """First sample and the one after the last; of a recording of unknown length, all of it."""
+    if total is None:
+        return 0, None
+    first = round((request.start or 0.0) * rate)
+    last = total if request.end is None else round(request.end * rate)
+    if last > total + max(_SLACK * rate, 1) or first >= total:
+        verb = "begins" if first >= total else "ends"
+        span = f"{first / rate:.2f} to {last / rate:.2f} s"
+        raise AudioError(f"segment {span} {verb} after the recording, whose duration is {total / rate:.2f} s")
+    if first < 0 or last <= first:
+        raise AudioError(f"segment {request.start} to {request.end} s is empty")
+    return first, min(last, total)
+
+
+def _cut(samples: np.ndarray, request: AudioRequest, rate: int) -> np.ndarray:
+    if not len(samples):
+        raise AudioError("holds no samples")
+    first, last = _part(request, rate, len(samples))
+    return samples[first:last]
+
+
+def _read_frames(sound: Any, count: int, channel: int | None) -> np.ndarray:
+    """Up to `count` samples of one channel; the memory is taken page by page as they arrive."""
+    samples = np.empty(count, np.float32)
+    if sound.channels == 1:
+        return samples[: sound.buffer_read_into(samples, "float32")]
+    filled = 0
+    block = np.empty((max(_BLOCK // sound.channels, 1), sound.channels), np.float32)
+    while filled < count:
+        num = sound.buffer_read_into(block[: count - filled], "float32")
+        if not num:
+            break
+        samples[filled : filled + num] = block[:num, channel]
+        filled += num
+    return samples[:filled]
+
+
+def _read_to_end(sound: Any, channel: int | None, limit: int) -> np.ndarray:
+    blocks, count = [], 0
+    while len(block := _read_frames(sound, _BLOCK, channel)):
+        blocks.append(block)
+        count += len(block)
+        if count > limit:
+            raise AudioError(f"too long: more than {limit / sound.samplerate:.0f} s of sound; cut it into segments")
+    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+
+def _judged(samples: np.ndarray, subtype: str) -> Waveform:
+    if subtype.startswith(_INTEGER_CODINGS):
+        return Waveform(samples)
+    peak = float(np.max(np.abs(samples)))
+    if not np.isfinite(peak):
+        count = int((~np.isfinite(samples)).sum())
+        raise AudioError(f"{count} of {len(samples)} samples are not finite (NaN or Inf)")
+    return Waveform(samples, int((np.abs(samples) > 1).sum()) if peak > 1 else 0, peak)
+
+
+def _converted(samples: np.ndarray, rate: int, request: AudioRequest) -> np.ndarray:
+    """At the asked-for rate and speed: samples taken at `rate * speed` hertz last 1 / speed times as long."""
+    if rate == request.sample_rate and request.speed == 1.0:
+        return samples
+    if request.speed <= 0:
+        raise ValueError(f"speed must be positive, got {shown(request.speed)}")
+    try:
+        import soxr
+    except ImportError as error:
+        raise SvError(f"resampling needs the package soxr, which cannot be imported ({plain(error)}); pip install soxr") from None
+    return soxr.resample(samples, rate * request.speed, request.sample_rate, quality="HQ")
