@@ -1,0 +1,249 @@
+"""Voice activity: which frames hold speech, by their energy or by WebRTC's detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import numpy as np
+
+from sv_toolkit.errors import ConfigError, SvError
+from sv_toolkit.features.fbank import SAMPLE_SCALE, FbankConfig, log_energy
+
+KINDS = ("webrtc", "energy")
+KEEPS = ("voiced", "span")
+WEBRTC_RATES = (8000, 16000, 32000, 48000)
+SMOOTHING = 2  # frames to either side over which the loudest place of an utterance is averaged
+
+
+@dataclass(frozen=True)
+class EnergyVadConfig:
+    """Kaldi's compute-vad on the logarithm of the frame energy (natural logarithm, 16-bit samples).
+
+    Attributes:
+        energy_threshold: a frame is loud when its log energy exceeds this ...
+        energy_mean_scale: ... plus this times the mean log energy of the utterance.
+        energy_threshold_below_max: a level that follows the recording instead: loud is what exceeds both
+            `energy_threshold` and the utterance's loudest place (a mean over 5 frames) minus this; 6.9 is 30 dB.
+        frames_context: frames to either side that vote ...
+        proportion_threshold: ... and the share of loud ones among them that makes a frame voiced.
+    """
+
+    energy_threshold: float = 5.5
+    energy_mean_scale: float = 0.5
+    energy_threshold_below_max: float | None = None
+    frames_context: int = 2
+    proportion_threshold: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.energy_mean_scale < 0:
+            raise ConfigError(f"energy_mean_scale must not be negative, got {self.energy_mean_scale}")
+        if self.energy_threshold_below_max is not None and self.energy_threshold_below_max <= 0:
+            raise ConfigError(f"energy_threshold_below_max must be positive, got {self.energy_threshold_below_max}")
+        if self.frames_context < 0:
+            raise ConfigError(f"frames_context must not be negative, got {self.frames_context}")
+        if not 0 < self.proportion_threshold <= 1:
+            raise ConfigError(f"proportion_threshold must lie in (0, 1], got {self.proportion_threshold}")
+
+
+@dataclass(frozen=True)
+class WebrtcVadConfig:
+    """WebRTC's detector.  It judges blocks of 10, 20 or 30 ms at 8, 16, 32 or 48 kHz and calls white noise speech.
+
+    Attributes:
+        mode: 0 (keeps most) to 3 (cuts most).
+        frame_ms: milliseconds in a block.
+        hangover: feature frames by which every voiced run is lengthened at both ends.
+    """
+
+    mode: int = 2
+    frame_ms: int = 10
+    hangover: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in (0, 1, 2, 3):
+            raise ConfigError(f"mode must be 0, 1, 2 or 3, got {self.mode}")
+        if self.frame_ms not in (10, 20, 30):
+            raise ConfigError(f"frame_ms must be 10, 20 or 30, got {self.frame_ms}")
+        if self.hangover < 0:
+            raise ConfigError(f"hangover must not be negative, got {self.hangover}")
+
+
+@dataclass(frozen=True)
+class VadConfig:
+    """Which detector, its options, and what becomes of its decisions.
+
+    Attributes:
+        kind: "webrtc" or "energy".
+        keep: "voiced" keeps the voiced frames; "span" everything from the first of them to the last.
+        min_frames: where fewer frames are voiced, the loudest run of this many is kept instead (all, if there are
+            fewer); an utterance without any loud frame still has no speech.  0: never.
+    """
+
+    kind: str = "webrtc"
+    keep: str = "voiced"
+    min_frames: int = 0
+    energy: EnergyVadConfig = field(default_factory=EnergyVadConfig)
+    webrtc: WebrtcVadConfig = field(default_factory=WebrtcVadConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.keep not in KEEPS:
+            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
+        if self.min_frames < 0:
+            raise ConfigError(f"min_frames must not be negative, got {self.min_frames}")
+
+
+def voice_activity(samples: np.ndarray, fbank_config: FbankConfig, config: VadConfig) -> np.ndarray:
+    """Voiced frames of a waveform, for the frames that `fbank` makes of it with `fbank_config`.
+
+    Args:
+        samples: `(num_samples,)` in [-1, 1), at `fbank_config.sample_rate`.
+
+    Returns:
+        `(num_frames,)` bool.
+    """
+    energy = log_energy(samples, fbank_config)
+    if config.kind == "energy":
+        is_voiced = energy_vad(energy, config.energy)
+    else:
+        is_voiced = webrtc_vad(samples, fbank_config.sample_rate, len(energy), fbank_config, config.webrtc)
+    return finish(is_voiced, energy, config)
+
+
+def finish(is_voiced: np.ndarray, energy: np.ndarray, config: VadConfig) -> np.ndarray:
+    """Apply `min_frames` and `keep` to the decisions `(num_frames,)` of a detector."""
+    if is_voiced.sum() < config.min_frames and len(energy) and energy.max() > config.energy.energy_threshold:
+        is_voiced = loudest_run(energy, config.min_frames)
+    return span(is_voiced) if config.keep == "span" else is_voiced
+
+
+def energy_vad(energy: np.ndarray, config: EnergyVadConfig) -> np.ndarray:
+    """Voiced frames by energy: Kaldi's compute-vad.
+
+    A frame is loud when its log energy exceeds energy_threshold + energy_mean_scale * mean; it is voiced when at least
+    `proportion_threshold` of the frames within `frames_context` of it (fewer at the ends) are loud.
+
+    Args:
+        energy: `(num_frames,)` log energies, from `log_energy` or `frame_log_energy`.
+
+    Returns:
+        `(num_frames,)` bool.
+    """
+    num_frames = len(energy)
+    if num_frames == 0:
+        return np.zeros(0, dtype=bool)
+    is_loud = energy > _threshold(energy.astype(np.float64), config)
+    frame = np.arange(num_frames)
+    start, stop = np.maximum(frame - config.frames_context, 0), np.minimum(frame + config.frames_context + 1, num_frames)
+    running = np.concatenate([[0], np.cumsum(is_loud)])
+    return running[stop] - running[start] >= config.proportion_threshold * (stop - start)
+
+
+def _threshold(energy: np.ndarray, config: EnergyVadConfig) -> float:
+    if config.energy_threshold_below_max is None:
+        return config.energy_threshold + config.energy_mean_scale * energy.mean()
+    width = min(2 * SMOOTHING + 1, len(energy))
+    loudest = np.convolve(energy, np.full(width, 1 / width), mode="valid").max()
+    return max(config.energy_threshold, loudest - config.energy_threshold_below_max)
+
+
+def frame_log_energy(features: np.ndarray) -> np.ndarray:
+    """Log energy of every frame from stored log-mel features: log of the sum over the mel bins.
+
+    It is larger than the energy of the samples by a few nats that depend on window and transform, and it leans
+    towards high frequencies where preemphasis was on; thresholds do not carry over from one to the other.
+
+    Args:
+        features: `(num_frames, num_mel_bins)` natural logarithms.
+
+    Returns:
+        `(num_frames,)` float32.
+    """
+    highest = features.max(axis=1, keepdims=True)
+    return (highest[:, 0] + np.log(np.exp(features - highest).sum(axis=1))).astype(np.float32)
+
+
+def webrtc_vad(samples: np.ndarray, sample_rate: int, num_frames: int, fbank_config: FbankConfig, config: WebrtcVadConfig) -> np.ndarray:
+    """Voiced frames by WebRTC's detector.
+
+    Every utterance gets a new detector, because it adapts to what it has heard.  A feature frame takes the decision of
+    the block that its centre lies in (the last whole block, where the centre lies in the rest of the waveform); then
+    every voiced run grows by `hangover` frames at both ends.
+
+    Args:
+        samples: `(num_samples,)` in [-1, 1); what lies outside is clipped.
+        num_frames: feature frames to decide about.
+
+    Returns:
+        `(num_frames,)` bool; False throughout where the waveform is shorter than one block.
+
+    Raises:
+        ConfigError: the detector does not know the sample rate.
+        SvError: webrtcvad is not installed.
+    """
+    decisions = _webrtc_blocks(samples, sample_rate, config)
+    if len(decisions) == 0:
+        return np.zeros(num_frames, dtype=bool)
+    width = fbank_config.length_samples if fbank_config.snip_edges else fbank_config.shift_samples
+    center = np.arange(num_frames) * fbank_config.shift_samples + width // 2
+    block = np.minimum(center // (sample_rate * config.frame_ms // 1000), len(decisions) - 1)
+    return dilated(decisions[block], config.hangover)
+
+
+def _webrtc_blocks(samples: np.ndarray, sample_rate: int, config: WebrtcVadConfig) -> np.ndarray:
+    """Decision for every whole block `(num_blocks,)` bool."""
+    webrtcvad = import_webrtcvad()
+    if sample_rate not in WEBRTC_RATES:
+        rates = ", ".join(str(rate) for rate in WEBRTC_RATES)
+        raise ConfigError(f"webrtc decides at {rates} Hz, not at {sample_rate} Hz; resample, or use kind energy")
+    # The detector takes 16-bit integers, and a float beyond them would wrap round to the other sign.
+    data = np.clip(np.rint(np.asarray(samples) * SAMPLE_SCALE), -32768, 32767).astype("<i2").tobytes()
+    size = 2 * (sample_rate * config.frame_ms // 1000)
+    detector = webrtcvad.Vad(config.mode)
+    blocks = range(0, len(data) - size + 1, size)
+    return np.array([detector.is_speech(data[start : start + size], sample_rate) for start in blocks], dtype=bool)
+
+
+def import_webrtcvad() -> ModuleType:
+    """The module `webrtcvad`.
+
+    Raises:
+        SvError: it cannot be imported; says which package carries it.
+    """
+    try:
+        import webrtcvad
+    except ImportError as error:
+        raise SvError(
+            f"webrtcvad cannot be imported ({error}); 'pip uninstall webrtcvad' and 'pip install webrtcvad-wheels', or use --kind energy"
+        ) from None
+    return webrtcvad
+
+
+def dilated(is_voiced: np.ndarray, num_frames: int) -> np.ndarray:
+    """Every voiced run `num_frames` longer at both ends, `(num_frames,)` bool."""
+    if num_frames == 0 or len(is_voiced) == 0:
+        return is_voiced
+    running = np.concatenate([[0], np.cumsum(is_voiced)])
+    frame = np.arange(len(is_voiced))
+    return running[np.minimum(frame + num_frames + 1, len(is_voiced))] > running[np.maximum(frame - num_frames, 0)]
+
+
+def span(is_voiced: np.ndarray) -> np.ndarray:
+    """Everything between the first and the last voiced frame, `(num_frames,)` bool."""
+    voiced = np.flatnonzero(is_voiced)
+    kept = np.zeros(len(is_voiced), dtype=bool)
+    if len(voiced):
+        kept[voiced[0] : voiced[-1] + 1] = True
+    return kept
+
+
+def loudest_run(energy: np.ndarray, num_frames: int) -> np.ndarray:
+    """The run of `num_frames` frames with the highest mean log energy, as `(len(energy),)` bool."""
+    num_frames = min(num_frames, len(energy))
+    running = np.concatenate([[0.0], np.cumsum(energy, dtype=np.float64)])
+    start = int(np.argmax(running[num_frames:] - running[:-num_frames]))
+    kept = np.zeros(len(energy), dtype=bool)
+    kept[start : start + num_frames] = True
+    return kept
