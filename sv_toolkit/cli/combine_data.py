@@ -1,0 +1,35 @@
+"""sv-combine-data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
+
+
+@click.command(cls=SvCommand)
+@click.argument("out", type=DIRECTORY)
+@click.argument("sources", metavar="IN...", type=DIRECTORY, nargs=-1, required=True)
+@overwrite_option
+def command(out: Path, sources: tuple[Path, ...], overwrite: bool) -> None:
+    """Join the data directories IN... into the data directory OUT.
+
+    An id that stands for different things in two of them is refused.  An optional table that only some of
+    them have is left out, with a warning.
+
+    \b
+    Example:
+        sv-combine-data data/train_all data/train data/train_sp
+    """
+    from sv_toolkit.data.operations import combine, counts_of, read_source, skipped_of
+    from sv_toolkit.data.output import as_texts, say, write_output
+
+    inputs = [read_source(path) for path in sources]
+    tables = combine(inputs)
+    counts = counts_of(tables)
+    job = {"command": "sv-combine-data", "from": [str(path) for path in sources]}
+    texts = as_texts(tables, skipped_of(inputs) if "feats.scp" in tables else "")
+    written = write_output(out, texts, job, counts, overwrite)
+    say(written, out, f"{counts['utterances']} utterances of {counts['speakers']} speakers from {len(sources)} directories")

@@ -1,0 +1,49 @@
+"""sv-perturb-speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
+
+
+@click.command(cls=SvCommand)
+@click.argument("data", type=DIRECTORY)
+@click.argument("out", type=DIRECTORY)
+@click.option(
+    "--factor",
+    "factors",
+    type=click.FloatRange(0.1, 10.0),
+    multiple=True,
+    required=True,
+    help="How many times as fast; may be given again.",
+)
+@click.option("--include-original", is_flag=True, help="Write the utterances as they are, too.")
+@overwrite_option
+def command(data: Path, out: Path, factors: tuple[float, ...], include_original: bool, overwrite: bool) -> None:
+    """Write sped-up copies of the data directory DATA to OUT, as utterances of new speakers.
+
+    Ids of copies get the prefix sp0.9-.  Only text files are written: utt2speed tells the commands that read
+    audio how fast to play it.
+
+    \b
+    Example:
+        sv-perturb-speed --factor 0.9 --factor 1.1 --include-original data/train data/train_sp
+    """
+    from sv_toolkit.data.operations import counts_of, perturb_speed, read_source
+    from sv_toolkit.data.output import as_texts, say, write_output
+
+    names = [f"{factor:g}" for factor in factors]
+    if "1" in names or len(set(names)) < len(names):
+        raise click.UsageError("--factor must not be 1 (--include-original adds the utterances as they are) and each may be given once")
+    tables = perturb_speed(read_source(data), factors, include_original)
+    counts = counts_of(tables)
+    job = {"command": "sv-perturb-speed", "from": str(data), "factors": names}
+    written = write_output(out, as_texts(tables), job, counts, overwrite)
+    say(
+        written,
+        out,
+        f"{counts['utterances']} utterances of {counts['speakers']} speakers at the speeds {', '.join(names)}{' and 1' if include_original else ''}",
+    )

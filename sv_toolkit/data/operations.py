@@ -1,0 +1,237 @@
+"""New data directories out of old ones: joined, cut down, split, sped up.  Tables in, tables out; no audio is touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sv_toolkit.data.data_dir import DataDir, restrict
+from sv_toolkit.data.forms import BASE_TABLES, DERIVED, parse_duration, parse_speed
+from sv_toolkit.data.skipped import read_skipped
+from sv_toolkit.errors import DataError, examples, plain
+from sv_toolkit.io.tables import Table, place, read_table
+
+ALL_TABLES = (*BASE_TABLES, *DERIVED)
+PARTIAL_TABLES = {"reco2file_and_channel": None, "utt2speed": "1"}  # may lack ids; the value that they then stand for
+
+Tables = dict[str, dict[str, str]]
+_log = logging.getLogger("sv_toolkit")
+
+
+def read_source(path: Path) -> DataDir:
+    """A data directory as an operation's input; commands in wav.scp are only text here, and it may lack wav.scp."""
+    has_audio = (path / "wav.scp").exists()
+    return DataDir.read(path, require=("wav.scp", "utt2spk") if has_audio else ("utt2spk",), allow_pipes=True)
+
+
+def tables_of(data: DataDir) -> Tables:
+    """All tables of `data` that this toolkit knows."""
+    found = {name: data.table(name) for name in ALL_TABLES}
+    return {name: dict(table) for name, table in found.items() if table is not None}
+
+
+def skipped_of(sources: Sequence[DataDir], keep: Iterable[str] | None = None) -> str:
+    """skipped.tsv of the sources together, cut down to the utterances `keep`."""
+    wanted = None if keep is None else set(keep)
+    lines = {line for data in sources for line in read_skipped(data.path) if wanted is None or line[0] in wanted}
+    return "".join("\t".join(line) + "\n" for line in sorted(lines))
+
+
+def combine(sources: Sequence[DataDir]) -> Tables:
+    """One set of tables out of several.
+
+    A table that only some of the sources have is left out, with a note, unless its absence has a meaning.
+
+    Raises:
+        DataError: an id stands for different things in two sources, or only some of them have segments.
+    """
+    with_segments = [data for data in sources if data.segments]
+    if with_segments and len(with_segments) < len(sources):
+        without = next(data for data in sources if not data.segments)
+        raise DataError(
+            f"{place(with_segments[0].path)} has segments and {place(without.path)} has not: their utterances are cut in two ways; "
+            f"write a segments file for {place(without.path)} (utterance recording 0 seconds) first"
+        )
+    return {name: table for name in ALL_TABLES if (table := _joined(name, sources))}
+
+
+def _joined(name: str, sources: Sequence[DataDir]) -> dict[str, str]:
+    tables = [(data, data.table(name)) for data in sources]
+    lacking = [data for data, table in tables if table is None]
+    if len(lacking) == len(sources):
+        return {}
+    if lacking and name not in PARTIAL_TABLES:
+        _log.warning("%s is left out: %s does not have it", name, place(lacking[0].path))
+        return {}
+    fill = PARTIAL_TABLES.get(name)
+    joined: dict[str, str] = {}
+    for data, table in tables:
+        entries: Mapping[str, str] = table if table is not None else dict.fromkeys(data.utt2spk, fill) if fill else {}
+        _add(joined, entries, name, data.path)
+    return joined
+
+
+def _add(joined: dict[str, str], entries: Mapping[str, str], name: str, path: Path) -> None:
+    for key in joined.keys() & entries.keys():
+        if joined[key] != entries[key]:
+            where = entries.where(key) if isinstance(entries, Table) else place(path / name)
+            raise DataError(f"{where}: duplicate id {plain(key)} with another value than in a directory before it; rename one of them")
+    joined.update(entries)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which utterances to keep: first the lists, then the counts in the order of the fields.
+
+    Attributes:
+        utterances, speakers: only these; None for all.
+        exclude_utterances, exclude_speakers: none of these.
+        min_per_speaker: drop speakers with fewer utterances.
+        num_speakers: so many of the speakers.
+        max_per_speaker: at most so many utterances of each speaker.
+        num_utterances: so many utterances in all.
+        seed: of the random choices; None takes the first by bytes.
+    """
+
+    utterances: frozenset[str] | None = None
+    speakers: frozenset[str] | None = None
+    exclude_utterances: frozenset[str] = frozenset()
+    exclude_speakers: frozenset[str] = frozenset()
+    min_per_speaker: int = 1
+    num_speakers: int | None = None
+    max_per_speaker: int | None = None
+    num_utterances: int | None = None
+    seed: int | None = 0
+
+
+def read_ids(path: Path, known: Mapping[str, object] | None, what: str) -> frozenset[str]:
+    """The first words of the lines of `path`.
+
+    Raises:
+        DataError: one of them is not among the `known` (None: anything goes); `what` says what it should be.
+    """
+    table = read_table(path, sorted_by_bytes=False, min_fields=1, names="id")
+    unknown = [key for key in table if known is not None and key not in known]
+    if unknown:
+        raise DataError(
+            f"{table.where(unknown[0])}: {len(unknown)} of {len(table)} ids are no {what} of the data directory: {examples(unknown)}"
+        )
+    return frozenset(table)
+
+
+def select(data: DataDir, selection: Selection) -> list[str]:
+    """The chosen utterances, sorted by bytes.
+
+    Raises:
+        DataError: more are asked for than there are, or nothing is left.
+    """
+    rng = None if selection.seed is None else np.random.default_rng(selection.seed)
+    spk2utt = {
+        speaker: [key for key in utterances if _listed(key, selection.utterances, selection.exclude_utterances)]
+        for speaker, utterances in data.spk2utt.items()
+        if _listed(speaker, selection.speakers, selection.exclude_speakers)
+    }
+    spk2utt = {speaker: keys for speaker, keys in spk2utt.items() if len(keys) >= selection.min_per_speaker}
+    if selection.num_speakers is not None:
+        spk2utt = {speaker: spk2utt[speaker] for speaker in _choose(list(spk2utt), selection.num_speakers, "speakers", rng)}
+    if selection.max_per_speaker is not None:
+        spk2utt = {speaker: _choose(keys, min(selection.max_per_speaker, len(keys)), "", rng) for speaker, keys in spk2utt.items()}
+    chosen = sorted(key for keys in spk2utt.values() for key in keys)
+    if selection.num_utterances is not None:
+        chosen = _choose(chosen, selection.num_utterances, "utterances", rng)
+    if not chosen:
+        raise DataError(f"{place(data.path)}: no utterance is left by this selection")
+    return chosen
+
+
+def _listed(key: str, wanted: frozenset[str] | None, unwanted: frozenset[str]) -> bool:
+    return (wanted is None or key in wanted) and key not in unwanted
+
+
+def _choose(items: list[str], count: int, what: str, rng: np.random.Generator | None) -> list[str]:
+    if count > len(items):
+        raise DataError(f"{count} {what} are asked for, there are {len(items)}")
+    indices = range(count) if rng is None else sorted(rng.permutation(len(items))[:count])
+    return [items[i] for i in indices]
+
+
+def subset(data: DataDir, utterances: Iterable[str]) -> Tables:
+    """The tables cut down to `utterances`, with what was extracted for them."""
+    return restrict(data, utterances, ALL_TABLES)
+
+
+def split(data: DataDir, num_parts: int, by_utterance: bool = False) -> list[list[str]]:
+    """Utterances cut into consecutive parts of about equal size, whole speakers unless `by_utterance`.
+
+    There are fewer parts, with a note, where there are fewer speakers (utterances).
+    """
+    groups = [[key] for key in sorted(data.utt2spk)] if by_utterance else list(data.spk2utt.values())
+    if num_parts > len(groups):
+        _log.warning(
+            "%s: %d parts instead of %d: there are no more %s",
+            place(data.path),
+            len(groups),
+            num_parts,
+            "utterances" if by_utterance else "speakers",
+        )
+        num_parts = len(groups)
+    ends = np.cumsum([len(group) for group in groups])
+    parts: list[list[str]] = []
+    start = 0
+    for part in range(1, num_parts + 1):
+        fair = int(np.searchsorted(ends, round(ends[-1] * part / num_parts))) + 1
+        stop = min(max(fair, start + 1), len(groups) - (num_parts - part))  # every part gets something
+        parts.append(sorted(key for group in groups[start:stop] for key in group))
+        start = stop
+    return parts
+
+
+def perturb_speed(data: DataDir, factors: Sequence[float], include_original: bool) -> Tables:
+    """Copies of all utterances, `factor` times as fast, of new speakers; the audio is changed when it is read.
+
+    Ids get the prefix `sp<factor>-`: utterances, speakers (a voice at another speed is another voice) and recordings.
+
+    Raises:
+        DataError: an id of a copy is taken, or a factor leaves the range that reading supports.
+    """
+    source = {name: table for name, table in tables_of(data).items() if name not in DERIVED}
+    copies = [_sped_up(source, factor) for factor in factors]
+    if include_original:
+        copies.append({**source, "utt2speed": source.get("utt2speed", dict.fromkeys(data.utt2spk, "1"))})
+    joined: Tables = {}
+    for copy in copies:
+        for name, entries in copy.items():
+            _add(joined.setdefault(name, {}), entries, name, data.path)
+    return joined
+
+
+def _sped_up(source: Tables, factor: float) -> Tables:
+    prefix = f"sp{factor:g}-"
+    copy = {name: {prefix + key: value for key, value in table.items()} for name, table in source.items()}
+    copy["utt2spk"] = {key: prefix + value for key, value in copy["utt2spk"].items()}
+    if "segments" in copy:
+        copy["segments"] = {key: prefix + value for key, value in copy["segments"].items()}
+    before = source.get("utt2speed", {})
+    copy["utt2speed"] = {prefix + key: _speed_text(parse_speed(before.get(key, "1")) * factor, key) for key in source["utt2spk"]}
+    if "utt2dur" in copy:
+        copy["utt2dur"] = {key: f"{parse_duration(value) / factor:.4f}" for key, value in copy["utt2dur"].items()}
+    return copy
+
+
+def _speed_text(speed: float, key: str) -> str:
+    text = f"{speed:.6g}"
+    try:
+        parse_speed(text)
+    except DataError as error:
+        raise DataError(f"utterance {plain(key, 80)}: {error}") from None
+    return text
+
+
+def counts_of(tables: Tables) -> dict[str, int]:
+    """Numbers of utterances and speakers, for the manifest."""
+    utt2spk = tables["utt2spk"]
+    return {"utterances": len(utt2spk), "speakers": len(set(utt2spk.values()))}

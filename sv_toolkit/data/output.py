@@ -1,0 +1,108 @@
+"""Text files that a command writes to a directory of its own: all of them or none, never over another run's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sv_toolkit.data.data_dir import invert
+from sv_toolkit.data.forms import FORMS
+from sv_toolkit.data.skipped import SKIPPED
+from sv_toolkit.errors import DataError, OutputError
+from sv_toolkit.io.files import locked, make_directory, remove_leftovers, write_text
+from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, read_manifest, write_manifest
+from sv_toolkit.io.tables import format_table, place
+
+NAME = "data"  # of the manifest
+_STARTED = f".{NAME}.started"
+
+Tables = Mapping[str, Mapping[str, str]]
+
+
+def as_texts(tables: Tables, skipped: str = "") -> dict[str, str]:
+    """The files of a data directory by name; spk2utt follows from utt2spk.
+
+    Args:
+        skipped: content of skipped.tsv, written if there is any.
+    """
+    texts = {name: format_table(table) for name, table in tables.items() if name != "spk2utt"}
+    if "utt2spk" in tables:
+        texts["spk2utt"] = format_table({key: " ".join(value) for key, value in invert(tables["utt2spk"]).items()})
+    return texts | ({SKIPPED: skipped} if skipped else {})
+
+
+def write_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], counts: dict[str, int], overwrite: bool) -> bool:
+    """Write the files `texts` below `out` and a manifest last; False if exactly that lies there already.
+
+    A run that was killed is finished by the same command.
+
+    Args:
+        job: what was asked for; with the files' content it decides whether the work is done already.
+
+    Raises:
+        OutputError: `out` holds something else and `overwrite` is not given.
+    """
+    job = {**job, "content": digest_of(dict(texts))}
+    if not overwrite and not _traces(out) and _is_done(out, job):
+        return False
+    _refuse_foreign(out, job, overwrite)
+    with locked(out):
+        if not overwrite and _is_done(out, job):
+            (out / _STARTED).unlink(missing_ok=True)  # a run was killed just before its last act
+            return False
+        _refuse_foreign(out, job, overwrite)
+        _write(out, texts, job, counts)
+    return True
+
+
+def _traces(out: Path) -> bool:
+    """Is somebody writing here, or was killed while writing?"""
+    return (out / ".lock").exists() or (out / _STARTED).exists()
+
+
+def _is_done(out: Path, job: dict[str, Any]) -> bool:
+    return out.is_dir() and is_finished(out, NAME, job)
+
+
+def _write(out: Path, texts: Mapping[str, str], job: dict[str, Any], counts: dict[str, int]) -> None:
+    write_text(out / _STARTED, digest_of(job))
+    _remove_old(out)
+    for folder in {(out / name).parent for name in texts}:
+        remove_leftovers(make_directory(folder))
+    for name in sorted(texts):
+        write_text(out / name, texts[name])
+    write_manifest(out, Manifest(NAME, job, counts, {name: describe_file(out / name) for name in texts}))
+    (out / _STARTED).unlink()
+
+
+def _refuse_foreign(out: Path, job: dict[str, Any], overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{place(out)}: is a file, a directory is needed")
+    if overwrite or not out.exists() or all(file.name.startswith(".") for file in out.iterdir()):
+        return
+    started = out / _STARTED
+    if started.is_file() and started.read_text() == digest_of(job):
+        return
+    manifest = read_manifest(out, NAME)
+    if manifest is None or manifest.job != job:
+        raise OutputError(f"{place(out)}: exists, is not empty and is not of this run; give --overwrite, or another output directory")
+
+
+def _remove_old(out: Path) -> None:
+    """Drop the files of an earlier run here: what is not written anew would change the meaning of the directory."""
+    try:
+        manifest = read_manifest(out, NAME)
+    except DataError:
+        manifest = None
+    for stale in out.glob("*.manifest.json"):
+        stale.unlink()
+    for name in {*FORMS, SKIPPED, *(manifest.files if manifest else {})}:
+        if ".." not in Path(name).parts and not Path(name).is_absolute():
+            (out / name).unlink(missing_ok=True)
+
+
+def say(written: bool, out: Path, what: str) -> None:
+    """One line about what was done."""
+    logging.getLogger("sv_toolkit").info("%s: %s", place(out), what if written else f"already done and unchanged ({what}); nothing to do")
