@@ -136,9 +136,23 @@ class Progress:
 DIRECTORY = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 
-nj_option = click.option("--nj", "num_jobs", type=click.IntRange(min=1), default=None, help="Parallel jobs; the output does not depend on it.  [default: all processors]")
-max_bad_option = click.option("--max-bad", type=click.IntRange(min=0), default=0, show_default=True, help="How many utterances may be skipped; each is listed in skipped.tsv.")
+nj_option = click.option(
+    "--nj",
+    "num_jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Parallel jobs; the output does not depend on it.  [default: all processors]",
+)
+max_bad_option = click.option(
+    "--max-bad",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many utterances may be skipped; each is listed in skipped.tsv.",
+)
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
 resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
-allow_pipes_option = click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds ('cmd |'); only for data that you trust.")
+allow_pipes_option = click.option(
+    "--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds ('cmd |'); only for data that you trust."
+)

@@ -21,7 +21,16 @@ from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, max_bad_option
 @overwrite_option
 @resume_option
 def command(
-    model: Path, data: Path, out: Path, window: int | None, shift: int | None, device: str, num_jobs: int | None, max_bad: int, overwrite: bool, resume: bool
+    model: Path,
+    data: Path,
+    out: Path,
+    window: int | None,
+    shift: int | None,
+    device: str,
+    num_jobs: int | None,
+    max_bad: int,
+    overwrite: bool,
+    resume: bool,
 ) -> None:
     """Write the d-vector of every utterance of DATA to OUT/dvector.scp.
 
@@ -34,7 +43,7 @@ def command(
     """
     from sv_toolkit.data.data_dir import DataDir
     from sv_toolkit.embeddings.extract import Options, extract_dvectors
-    from sv_toolkit.training.run import choose_device
+    from sv_toolkit.models.device import choose_device
 
     choose_device(device)
     total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)

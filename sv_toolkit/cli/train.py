@@ -22,7 +22,9 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, max_bad_option, ov
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; a resumed run needs the same number.  [default: all processors]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of every random choice; overrides the configuration.")
 @click.option("--speakers-per-batch", type=click.IntRange(min=1), help="Overrides batch.num_speakers.")
-@click.option("--window-frames", type=click.IntRange(min=1), help="One fixed crop length: overrides batch.min_frames, max_frames and shortest.")
+@click.option(
+    "--window-frames", type=click.IntRange(min=1), help="One fixed crop length: overrides batch.min_frames, max_frames and shortest."
+)
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Overrides any key, e.g. --set trainer.steps=500.")
 @click.option("--timing-log", type=FILE, help="Append wall-clock times as JSON lines to this file.")
 @click.option("--tensorboard", type=DIRECTORY, help="Write curves for TensorBoard here.")
@@ -71,7 +73,17 @@ def command(
 
     stop = StopRequest()
     options = Options(
-        data, exp, valid, noise, device, threads or available_cpus(), max_bad, overwrite, timing_log, tensorboard, lambda: stop.number is not None
+        data,
+        exp,
+        valid,
+        noise,
+        device,
+        threads or available_cpus(),
+        max_bad,
+        overwrite,
+        timing_log,
+        tensorboard,
+        lambda: stop.number is not None,
     )
     progress = run_training(training, options)
     if not progress.finished:

@@ -13,6 +13,8 @@ from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.manifest import read_manifest
 
+LARGEST = 1e20  # even mel energies without the logarithm stay far below; a network would saturate and learn nothing
+
 
 class FeatureIndex:
     """Features and voice-activity decisions by utterance.
@@ -72,13 +74,19 @@ class FeatureIndex:
             raise DataError(f"{plain(utterance)}: features have {features.shape[1]} columns, the others have {self.dim}")
         if not np.isfinite(features).all():
             raise DataError(f"{plain(utterance)}: features are not finite (NaN or infinite); extract them again")
+        if np.abs(features).max() > LARGEST:
+            raise DataError(
+                f"{plain(utterance)}: features reach {np.abs(features).max():.3g}, which no finite sound gives; extract them again"
+            )
         return features, None if self.vad is None else self._read_vad(utterance, len(features))
 
     def _read_vad(self, utterance: str, num_frames: int) -> np.ndarray:
         assert self.vad is not None
         decisions = self.vad.read(utterance)
         if decisions.ndim != 1 or len(decisions) != num_frames:
-            raise DataError(f"{plain(utterance)}: vad has {decisions.size} frames, the features have {num_frames}; run sv-compute-vad again")
+            raise DataError(
+                f"{plain(utterance)}: vad has {decisions.size} frames, the features have {num_frames}; run sv-compute-vad again"
+            )
         is_voiced = decisions == 1
         if not (is_voiced | (decisions == 0)).all():
             raise DataError(f"{plain(utterance)}: vad holds values other than 0 and 1; run sv-compute-vad again")
@@ -104,7 +112,9 @@ def _refuse_other_ids(path: Path, name: str, table: ScpReader, utt2spk: dict[str
         )
     unknown = sorted(utterance for utterance in table.keys() if utterance not in utt2spk)  # noqa: SIM118
     if unknown:
-        raise DataError(f"{plain(path)}/{name}: {len(unknown)} utterances are not in utt2spk (left over from an older run?): {examples(unknown)}; sv-fix-data drops them")
+        raise DataError(
+            f"{plain(path)}/{name}: {len(unknown)} utterances are not in utt2spk (left over from an older run?): {examples(unknown)}; sv-fix-data drops them"
+        )
 
 
 def read_all(index: FeatureIndex, use: Callable[[str, np.ndarray, np.ndarray | None], None], max_bad: int) -> dict[str, str]:

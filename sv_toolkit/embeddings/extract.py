@@ -109,16 +109,26 @@ def refuse_other_features(description: Description, index: FeatureIndex, model: 
         ModelError: names the dimensions, or the options that differ.
     """
     if index.dim != description.feature_dim:
-        raise ModelError(f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {description.feature_dim}")
+        raise ModelError(
+            f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {description.feature_dim}"
+        )
     made = index.made_by()
     for kind in sorted(made.keys() & description.features.keys()):
         own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
+        differing = [
+            f"{key} {theirs.get(key)} instead of {own.get(key)}"
+            for key in sorted(own.keys() | theirs.keys())
+            if own.get(key) != theirs.get(key)
+        ]
         if differing:
-            raise ModelError(f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {'; '.join(differing)}")
+            raise ModelError(
+                f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {'; '.join(differing)}"
+            )
 
 
-def embed_shard(model: str, data: str, windows: WindowConfig, device: str, utterances: list[str]) -> Iterator[tuple[str, np.ndarray | Skip]]:
+def embed_shard(
+    model: str, data: str, windows: WindowConfig, device: str, utterances: list[str]
+) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """D-vectors of a shard, windows batched across its utterances; a reason for each one that has none."""
     network, description, index = _opened(model, data, device)
     inputs: dict[str, np.ndarray] = {}
@@ -130,7 +140,9 @@ def embed_shard(model: str, data: str, windows: WindowConfig, device: str, utter
             reasons[utterance] = str(error)
             continue
         if len(frames) < windows.shortest:
-            reasons[utterance] = "no speech" if len(frames) == 0 else f"too short: {len(frames)} frames of speech, at least {windows.shortest} are needed"
+            reasons[utterance] = (
+                "no speech" if len(frames) == 0 else f"too short: {len(frames)} frames of speech, at least {windows.shortest} are needed"
+            )
         else:
             inputs[utterance] = frames
     vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows))) if inputs else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,9 @@ class LstmDvector(nn.Module):
             lengths: `(batch,)` frames that count; what follows them is padding, which a causal network never
                 sees before the last counted frame.
         """
-        outputs, _ = self.lstm(features)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+            outputs, _ = self.lstm(features)
         return F.normalize(self.linear(pool(outputs, lengths, self.config.pooling)).float(), dim=-1)
 
     def slow_parameters(self) -> list[nn.Parameter]:

@@ -96,7 +96,9 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
     try:
         content = json.loads(where.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ModelError(f"{plain(where)}: model format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}")
+            raise ModelError(
+                f"{plain(where)}: model format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}"
+            )
         description = Description(
             architecture=str(content["architecture"]),
             network=dict(content["network"]),
@@ -165,7 +167,9 @@ def _model_file(folder: Path, name: str) -> Path:
     if not folder.exists():
         raise ModelError(f"{plain(folder)}: no such model folder; sv-train makes one")
     if not folder.is_dir():
-        raise ModelError(f"{plain(folder)}: is a file; a model is a folder with {WEIGHTS} and {DESCRIPTION}, as sv-train makes it{_hint(folder)}")
+        raise ModelError(
+            f"{plain(folder)}: is a file; a model is a folder with {WEIGHTS} and {DESCRIPTION}, as sv-train makes it{_hint(folder)}"
+        )
     path = folder / name
     if not regular_file(path):
         raise ModelError(f"{plain(path)}: missing: {plain(folder)} is not a model folder, or its training has not finished")

@@ -38,7 +38,9 @@ class Augment:
     config: AugmentConfig
     noises: list[np.ndarray] = field(default_factory=list)
 
-    def __call__(self, examples: Examples, utterances: list[str], crops: list[tuple[int, int]], rng: np.random.Generator) -> list[np.ndarray]:
+    def __call__(
+        self, examples: Examples, utterances: list[str], crops: list[tuple[int, int]], rng: np.random.Generator
+    ) -> list[np.ndarray]:
         """Network inputs of the crops `[start, stop)` of `utterances`."""
         noisy = rng.random(len(utterances)) < (self.config.noise_probability if self.noises else 0.0)
         return [
@@ -72,9 +74,13 @@ def load_noises(index: FeatureIndex, dim: int, cmvn: str) -> list[np.ndarray]:
         ConfigError: other features than the training data, or a normalisation that noise cannot be mixed under.
     """
     if index.dim != dim:
-        raise ConfigError(f"{plain(index.path)}: noise features have {index.dim} columns, the training data has {dim}; extract them with the same options")
+        raise ConfigError(
+            f"{plain(index.path)}: noise features have {index.dim} columns, the training data has {dim}; extract them with the same options"
+        )
     if cmvn == "sliding":
-        raise ConfigError("noise needs cmvn = 'none', 'level' or 'utterance': it is mixed before normalisation, a sliding one is applied earlier")
+        raise ConfigError(
+            "noise needs cmvn = 'none', 'level' or 'utterance': it is mixed before normalisation, a sliding one is applied earlier"
+        )
     noises: list[np.ndarray] = []
     read_all(index, lambda _, features, __: noises.append(features), max_bad=0)
     return noises

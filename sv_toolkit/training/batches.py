@@ -79,5 +79,3 @@ def prefetch(examples: Examples, config: BatchConfig, augment: Augment, seed: in
     finally:
         stop.set()
         thread.join()
-
-

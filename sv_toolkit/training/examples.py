@@ -116,7 +116,9 @@ def _group_speakers(found: Examples, index: FeatureIndex, min_utterances: int, s
             found.speakers.append(speaker)
             found.by_speaker.append(own)
         else:
-            found.left_out.update({utterance: f"speaker {plain(speaker)} has {len(own)} usable utterances, {min_utterances} are needed" for utterance in own})
+            found.left_out.update(
+                {utterance: f"speaker {plain(speaker)} has {len(own)} usable utterances, {min_utterances} are needed" for utterance in own}
+            )
     if not usable:
         longest = max(found.num_frames.values(), default=0)
         raise DataError(
@@ -133,4 +135,6 @@ def _warn(found: Examples, bad: dict[str, str], constant: list[str], min_utteran
         first = "; ".join(f"{plain(key)}: {reason}" for key, reason in sorted(reasons.items())[:3])
         logger.warning("%d utterances are left out of training (skipped.tsv has all): %s", len(reasons), first)
     if constant:
-        logger.warning("%d utterances have constant features (variance 0), nothing can be learned from them: %s", len(constant), examples(constant))
+        logger.warning(
+            "%d utterances have constant features (variance 0), nothing can be learned from them: %s", len(constant), examples(constant)
+        )

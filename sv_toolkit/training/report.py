@@ -21,7 +21,9 @@ COLLAPSED = 0.95  # mean cosine between different speakers; healthy trainings st
 class Log:
     """The reporter that `sv-train` uses."""
 
-    def __init__(self, path: Path, num_steps: int, utterances_per_step: int, timing: Path | None = None, tensorboard: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, num_steps: int, utterances_per_step: int, timing: Path | None = None, tensorboard: Path | None = None
+    ) -> None:
         self.path, self.num_steps, self.utterances_per_step, self.timing = path, num_steps, utterances_per_step, timing
         self.board = _summary_writer(tensorboard)
         self.started = self.last_time = time.perf_counter()
@@ -55,7 +57,8 @@ class Log:
         )  # fmt: skip
         if means["nontarget_cosine"] > COLLAPSED and not self.warned:
             logger.warning(
-                "the embeddings collapse: different speakers have a mean cosine of %.3f; lower the learning rate or warm up longer", means["nontarget_cosine"]
+                "the embeddings collapse: different speakers have a mean cosine of %.3f; lower the learning rate or warm up longer",
+                means["nontarget_cosine"],
             )
             self.warned = True
         self.last_time, self.last_step = now, step

@@ -50,7 +50,9 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint files, newest first."""
-    return sorted((path for path in folder.glob("ckpt-*.safetensors") if re.fullmatch(r"ckpt-\d{8,}\.safetensors", path.name)), reverse=True)
+    return sorted(
+        (path for path in folder.glob("ckpt-*.safetensors") if re.fullmatch(r"ckpt-\d{8,}\.safetensors", path.name)), reverse=True
+    )
 
 
 def save_checkpoint(folder: Path, progress: Progress, tensors: dict[str, Tensor], job: dict[str, Any], regular: bool) -> None:
@@ -60,12 +62,8 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: dict[str, Tensor]
     one, so that a run that was stopped leaves the same files in the end as one that was not.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {
-        "job": json.dumps(job, sort_keys=True),
-        "progress": json.dumps(asdict(progress)),
-        "regular": str(regular),
-        "sha256": _digest(tensors),
-    }
+    state = {"job": job, "progress": asdict(progress), "regular": regular, "sha256": _digest(tensors)}
+    metadata = {"state": json.dumps(state, sort_keys=True)}  # one key: safetensors writes several in no fixed order
     path = checkpoint_path(folder, progress.step)
     with whole_binary(path) as stream:
         stream.write(save(tensors, metadata))
@@ -80,8 +78,8 @@ def is_regular(path: Path) -> bool:
     """False for a checkpoint that a stopped run left between two regular ones, or one that cannot be read."""
     try:
         with safe_open(path, framework="pt") as stream:
-            return (stream.metadata() or {}).get("regular") == "True"
-    except (SafetensorError, OSError):
+            return bool(json.loads(stream.metadata()["state"])["regular"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -101,14 +99,16 @@ def load_newest(folder: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, 
 
 def _load(path: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, Tensor]]:
     with safe_open(path, framework="pt") as stream:
-        metadata = stream.metadata() or {}
+        state = json.loads(stream.metadata()["state"])
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    if metadata["sha256"] != _digest(tensors):
+    if state["sha256"] != _digest(tensors):
         raise ValueError("checksum mismatch")
-    differing = differing_keys(json.loads(metadata["job"]), job)
+    differing = differing_keys(state["job"], job)
     if differing:
-        raise ModelError(f"{plain(path)}: belongs to a training that differs in {examples(differing, 5)}; give --overwrite, or another folder")
-    return Progress(**json.loads(metadata["progress"])), tensors
+        raise ModelError(
+            f"{plain(path)}: belongs to a training that differs in {examples(differing, 5)}; give --overwrite, or another folder"
+        )
+    return Progress(**state["progress"]), tensors
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from sv_toolkit import __version__
+from sv_toolkit.config import as_table
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ModelError, OutputError, examples, plain
 from sv_toolkit.io.files import locked, loose_permissions, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, read_manifest, write_manifest
 from sv_toolkit.losses.registry import loss_entry
-from sv_toolkit.models.registry import architecture_entry
+from sv_toolkit.models.device import choose_device
 from sv_toolkit.models.store import Description, load_weights, make_network, save_model
 from sv_toolkit.training import resume
 from sv_toolkit.training.augment import Augment, load_noises
@@ -86,7 +87,7 @@ def describe_job(config: TrainConfig, options: Options) -> dict[str, Any]:
 
 def as_tables(config: TrainConfig) -> dict[str, Any]:
     """The configuration as the TOML tables it came from, every default filled in."""
-    tables = asdict(config)
+    tables = as_table(config)
     for name in ("network", "loss"):
         tables[name] = {"name": tables[name]["name"], **tables[name]["options"]}
     return tables
@@ -126,7 +127,11 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         job=job,
         device=device,
         reporter=Log(
-            options.folder / "train.jsonl", config.trainer.steps, config.batch.num_speakers * config.batch.num_utterances, options.timing, options.tensorboard
+            options.folder / "train.jsonl",
+            config.trainer.steps,
+            config.batch.num_speakers * config.batch.num_utterances,
+            options.timing,
+            options.tensorboard,
         ),
         should_stop=options.should_stop,
     )
@@ -162,7 +167,12 @@ def _finish(trainer: Trainer, description: Description, found: Examples, job: di
     save_model(folder / "last", last, description)
     lines = [f"{plain(utterance)}\tsv-train\t{plain(reason)}\n" for utterance, reason in sorted(found.left_out.items())]
     write_text(folder / "skipped.tsv", "".join(lines))
-    counts = {"speakers": len(found.speakers), "utterances": sum(map(len, found.by_speaker)), "left_out": len(found.left_out), "steps": progress.step}
+    counts = {
+        "speakers": len(found.speakers),
+        "utterances": sum(map(len, found.by_speaker)),
+        "left_out": len(found.left_out),
+        "steps": progress.step,
+    }
     names = ["model.safetensors", "model.json", "last/model.safetensors", "last/model.json", "train.jsonl", "skipped.tsv"]
     names += [path.name for path in resume.checkpoints(folder)]
     write_manifest(folder, Manifest(MANIFEST, job, counts, {name: describe_file(folder / name) for name in names}))
@@ -199,22 +209,13 @@ def _introduce(config: TrainConfig, found: Examples, network: torch.nn.Module, d
     )  # fmt: skip
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one and says when there is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu":
-            logger.info("no GPU found: training on the CPU")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("--device cuda: no GPU (CUDA) is available here; use --device cpu")
-    return torch.device(name)
-
-
 def _refuse_other_job(folder: Path, job: dict[str, Any]) -> None:
     manifest = read_manifest(folder, MANIFEST)
     if manifest is not None and manifest.job != job:
         differing = resume.differing_keys(manifest.job, job)
-        raise OutputError(f"{plain(folder)}: holds a training that differs in {examples(differing, 5)}; give --overwrite, or another folder")
+        raise OutputError(
+            f"{plain(folder)}: holds a training that differs in {examples(differing, 5)}; give --overwrite, or another folder"
+        )
     if manifest is None and (folder / "model.json").exists() and not resume.checkpoints(folder):
         raise OutputError(f"{plain(folder)}: holds a model that this training did not make; give --overwrite, or another folder")
 

@@ -49,9 +49,13 @@ def refuse_small(examples: Examples, config: BatchConfig, needs_speakers: int, n
         DataError: names what there is, what is needed, and the option.
     """
     if config.num_utterances < needs_utterances:
-        raise DataError(f"the loss compares utterances of a speaker: num_utterances must be at least {needs_utterances}, got {config.num_utterances}")
+        raise DataError(
+            f"the loss compares utterances of a speaker: num_utterances must be at least {needs_utterances}, got {config.num_utterances}"
+        )
     if config.num_speakers < needs_speakers:
-        raise DataError(f"the loss compares speakers: num_speakers must be at least {needs_speakers}, got {config.num_speakers} (--speakers-per-batch)")
+        raise DataError(
+            f"the loss compares speakers: num_speakers must be at least {needs_speakers}, got {config.num_speakers} (--speakers-per-batch)"
+        )
     if len(examples.speakers) < config.num_speakers:
         raise DataError(
             f"a batch needs {config.num_speakers} speakers with at least {config.num_utterances} usable utterances each, the data has {len(examples.speakers)}; "

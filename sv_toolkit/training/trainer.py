@@ -141,7 +141,7 @@ class Trainer:
 
     def _report(self) -> None:
         count = self.progress.sums.pop("num_steps")
-        means = {name: value / count for name, value in self.progress.sums.items()}
+        means = {name: value / count for name, value in sorted(self.progress.sums.items())}
         means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])
         self.reporter.steps(self.progress.step, means, self.waited)
         self.progress.sums, self.waited = {}, 0.0

@@ -38,7 +38,9 @@ class HeldOut:
 
         read_all(index, use, max_bad)
         if short:
-            logger.warning("%s: %d held-out utterances are too short (under %d frames) and are left out", plain(index.path), short, windows.shortest)
+            logger.warning(
+                "%s: %d held-out utterances are too short (under %d frames) and are left out", plain(index.path), short, windows.shortest
+            )
         if len(set(self.speakers)) < 2 or len(set(self.speakers)) == len(self.speakers):
             raise DataError(f"{plain(index.path)}: held-out data needs at least 2 speakers and 2 usable utterances of one of them")
 

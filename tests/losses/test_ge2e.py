@@ -1,0 +1,161 @@
+"""GE2E against the paper's loops (Wan et al. 2018, Eqs. 5-10), by gradcheck, and for its invariances."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sv_toolkit.errors import ConfigError
+from sv_toolkit.losses.ge2e import Ge2e, Ge2eConfig, ge2e_contrast, ge2e_cosines, ge2e_softmax
+
+
+def cosine(a, b):
+    return (a @ b) / (a.norm() * b.norm())
+
+
+def slow_similarity(embeddings, scale, offset):
+    """Eqs. 4, 5, 8 and 9, as they stand."""
+    num_speakers, num_utterances, _ = embeddings.shape
+    unit = embeddings / embeddings.norm(dim=-1, keepdim=True)
+    similarity = torch.zeros(num_speakers, num_utterances, num_speakers, dtype=embeddings.dtype)
+    for j in range(num_speakers):
+        for i in range(num_utterances):
+            for k in range(num_speakers):
+                members = [unit[k, m] for m in range(num_utterances) if k != j or m != i]
+                centroid = sum(members) / len(members)
+                similarity[j, i, k] = scale * cosine(unit[j, i], centroid) + offset
+    return similarity
+
+
+def slow_loss(similarity, method):
+    """Eqs. 6 (with the errata) and 7, summed as in Eq. 10."""
+    num_speakers, num_utterances, _ = similarity.shape
+    total = 0.0
+    for j in range(num_speakers):
+        for i in range(num_utterances):
+            row = similarity[j, i]
+            if method == "softmax":
+                total = total - row[j] + math.log(sum(math.exp(value) for value in row))
+            else:
+                hardest = max(torch.sigmoid(row[k]) for k in range(num_speakers) if k != j)
+                total = total + 1 - torch.sigmoid(row[j]) + hardest
+    return total
+
+
+@pytest.fixture(params=["random", "clustered", "opposed"])
+def embeddings(request):
+    torch.manual_seed(3)
+    noise = torch.randn(6, 4, 16, dtype=torch.float64)
+    centers = torch.randn(6, 1, 16, dtype=torch.float64)
+    return {
+        "random": noise,
+        "clustered": 5 * centers + noise,
+        "opposed": centers * torch.tensor([1, -1, 1, -1])[None, :, None] + 0.1 * noise,
+    }[request.param]
+
+
+@pytest.mark.parametrize("method", ["softmax", "contrast"])
+def test_loss_agrees_with_the_papers_loops(embeddings, method):
+    module = Ge2e(Ge2eConfig(method=method, reduction="sum")).double()
+    expected = slow_loss(slow_similarity(embeddings, module.scale.item(), module.offset.item()), method)
+    assert module(embeddings).loss.item() == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_similarity_agrees_with_the_papers_loops(embeddings):
+    torch.testing.assert_close(10 * ge2e_cosines(embeddings) - 5, slow_similarity(embeddings, 10, -5), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", [ge2e_softmax, ge2e_contrast])
+def test_gradient_is_right_by_gradcheck(method):
+    torch.manual_seed(5)
+    raw = torch.randn(3, 3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: method(10 * ge2e_cosines(x) - 5).sum(), (raw,))
+
+
+def test_gradient_reaches_scale_and_offset_by_gradcheck():
+    torch.manual_seed(6)
+    embeddings = torch.randn(3, 2, 5, dtype=torch.float64)
+    module = Ge2e(Ge2eConfig()).double()
+    cosines = ge2e_cosines(embeddings)
+
+    def loss(raw, offset):
+        return ge2e_softmax(torch.nn.functional.softplus(raw) * cosines + offset).sum()
+
+    assert torch.autograd.gradcheck(loss, (module.raw_scale, module.offset.double().requires_grad_()))
+
+
+@pytest.mark.parametrize("method", ["softmax", "contrast"])
+def test_loss_does_not_change_when_speakers_or_utterances_change_places(embeddings, method):
+    module = Ge2e(Ge2eConfig(method=method)).double()
+    moved = embeddings[torch.randperm(6)][:, torch.randperm(4)]
+    torch.testing.assert_close(module(embeddings).loss, module(moved).loss, rtol=1e-12, atol=1e-12)
+
+
+def test_loss_does_not_change_when_the_space_is_rotated_or_embeddings_are_stretched(embeddings):
+    module = Ge2e(Ge2eConfig()).double()
+    rotation, _ = torch.linalg.qr(torch.randn(16, 16, dtype=torch.float64))
+    stretched = embeddings * torch.rand(6, 4, 1, dtype=torch.float64).add(0.5)
+    torch.testing.assert_close(module(embeddings).loss, module(stretched @ rotation).loss, rtol=1e-10, atol=1e-10)
+
+
+def test_negative_cosines_keep_their_gradient():
+    raw = torch.tensor([[[1.0, 0.0], [-1.0, 0.1]], [[0.0, 1.0], [0.1, -1.0]]], dtype=torch.float64, requires_grad=True)
+    cosines = ge2e_cosines(raw)
+    assert cosines[0, 0, 0] < 0
+    (gradient,) = torch.autograd.grad(cosines[0, 0, 0], raw)
+    assert gradient[0, 1].abs().sum() > 0
+
+
+def test_scale_stays_positive_however_hard_it_is_pushed_down():
+    module = Ge2e(Ge2eConfig())
+    optimizer = torch.optim.SGD([module.raw_scale], lr=1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (module.scale * 10).backward()
+        optimizer.step()
+    assert module.scale.item() > 0
+
+
+def test_initial_scale_and_offset_are_the_configured_ones():
+    module = Ge2e(Ge2eConfig(scale=7.5, offset=-3.25))
+    assert module.scale.item() == pytest.approx(7.5, rel=1e-6)
+    assert module.offset.item() == -3.25
+
+
+def test_mean_is_the_sum_over_the_number_of_utterances(embeddings):
+    mean, total = Ge2e(Ge2eConfig()).double(), Ge2e(Ge2eConfig(reduction="sum")).double()
+    assert total(embeddings).loss.item() == pytest.approx(24 * mean(embeddings).loss.item(), rel=1e-12)
+
+
+def test_logged_cosines_are_the_means_over_own_and_other_speakers(embeddings):
+    output = Ge2e(Ge2eConfig()).double()(embeddings)
+    cosines = ge2e_cosines(embeddings)
+    own = torch.stack([cosines[j, :, j] for j in range(6)]).mean()
+    others = torch.stack([cosines[j, :, k] for j in range(6) for k in range(6) if k != j]).mean()
+    torch.testing.assert_close(output.target_cosine, own)
+    torch.testing.assert_close(output.nontarget_cosine, others)
+
+
+def test_opposed_pair_with_a_vanishing_centroid_gives_a_finite_gradient():
+    raw = torch.tensor([[[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0], [0.0, -1.0]]], requires_grad=True)
+    Ge2e(Ge2eConfig())(raw).loss.backward()
+    assert torch.isfinite(raw.grad).all()
+
+
+def test_half_precision_embeddings_are_compared_in_single_precision():
+    torch.manual_seed(1)
+    raw = torch.nn.functional.normalize(torch.randn(4, 3, 8), dim=-1)
+    assert Ge2e(Ge2eConfig())(raw.bfloat16()).loss.dtype == torch.float32
+
+
+def test_one_utterance_per_speaker_is_refused():
+    with pytest.raises(ValueError, match="at least 2 utterances"):
+        ge2e_cosines(torch.randn(3, 1, 4))
+
+
+@pytest.mark.parametrize("options", [{"method": "hinge"}, {"scale": 0.0}, {"reduction": "max"}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ConfigError):
+        Ge2eConfig(**options)
