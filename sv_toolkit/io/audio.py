@@ -110,7 +110,7 @@ def _opened(request: AudioRequest) -> Iterator[int]:
 
 def _open_regular(path: str) -> int:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: a named pipe would block, a device may act
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening: a named pipe would block, a device may act
             raise AudioError("not a regular file (a directory, a device or a named pipe)")
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -8,34 +8,43 @@ Pipes (`cmd |`) are never run.  A relative path is relative to the current direc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
+from typing import NamedTuple
 
 from sv_toolkit.errors import ArchiveError, shown
 from sv_toolkit.io.tables import place, read_table
 
-ROW_TOLERANCE = 3  # Kaldi's: segment ends are rounded, so a range may end up to this many rows late and is cut
+ROW_TOLERANCE = 3  # Kaldi's: segment ends are rounded, so a range may end up to this many rows late and is then cut
 _OFFSET = re.compile(r"(.+):(\d{1,19})\Z", re.ASCII | re.DOTALL)
 _RANGE = re.compile(r"(?:(\d{1,10}):(\d{1,10})|:)(?:,(?:(\d{1,10}):(\d{1,10})|:))?\Z", re.ASCII)
 
+Ends = tuple[int, int]
 
-@dataclass(frozen=True, slots=True)
-class Location:
+
+class Location(NamedTuple):
     """Where a record lies.
 
     Attributes:
         path: the archive.
         offset: of the record's first byte after `key `; 0 for a file that holds one record without a key.
         rows: first and last row, both included; None for all.
-        where: line of the scp file, `feats.scp:3`.
+        scp: the scp file, escaped for messages.
+        line: number of the line in it.
         columns: first and last column, both included; None for all.
     """
 
     path: str
     offset: int
-    rows: tuple[int, int] | None
-    where: str
-    columns: tuple[int, int] | None = None
+    rows: Ends | None
+    scp: str
+    line: int
+    columns: Ends | None = None
+
+    @property
+    def where(self) -> str:
+        """`feats.scp:3`."""
+        return f"{self.scp}:{self.line}"
 
 
 def read_scp(path: Path) -> dict[str, Location]:
@@ -46,38 +55,68 @@ def read_scp(path: Path) -> dict[str, Location]:
         ArchiveError: a value is a pipe, or its offset or range is not one; names the line.
     """
     table = read_table(Path(path), names="utterance archive:offset")
-    where = place(table.path)
-    lines = table.lines
-    return {key: parse_location(value, f"{where}:{lines[key]}") for key, value in table.items()}
+    scp, lines = place(table.path), table.lines
+    return {key: parse_location(value, scp, lines[key]) for key, value in table.items()}
 
 
-def parse_location(value: str, where: str) -> Location:
-    """One value of an scp file; `where` is its `file:line` for messages."""
+def parse_location(value: str, scp: str, line: int) -> Location:
+    """One value of line `line` of the file `scp`."""
     value = value.strip()
-    if "|" in (value[:1], value[-1:]):
+    if value.startswith("|") or value.endswith("|"):
         raise ArchiveError(
-            f"{where}: {shown(value)} is a pipe command; commands in scp files are never run: write its output to an archive"
+            f"{scp}:{line}: {shown(value)} is a pipe command, which is never run from an scp file; write its output to an archive"
         )
-    rest, rows, columns = _split_range(value, where)
-    match = _OFFSET.match(rest)
+    rows = columns = None
+    if value.endswith("]") and "[" in value:
+        value, _, text = value[:-1].rpartition("[")
+        rows, columns = _parse_range(text, f"{scp}:{line}")
+    match = _OFFSET.match(value)
     if match:
-        return Location(match[1], int(match[2]), rows, where, columns)
-    path, colon, tail = rest.rpartition(":")
+        return Location(intern(match[1]), int(match[2]), rows, scp, line, columns)
+    path, colon, tail = value.rpartition(":")
     if colon and "/" not in tail:
         raise ArchiveError(
-            f"{where}: offset {shown(tail)} of archive {shown(path)} is not a whole number of bytes; write the scp file again"
+            f"{scp}:{line}: offset {shown(tail)} of archive {shown(path)} is not a whole number of bytes; write the scp file again"
         )
-    return Location(rest, 0, rows, where, columns)
+    return Location(value, 0, rows, scp, line, columns)
 
 
-def _split_range(value: str, where: str) -> tuple[str, tuple[int, int] | None, tuple[int, int] | None]:
-    if not value.endswith("]") or "[" not in value:
-        return value, None, None
-    rest, _, text = value[:-1].rpartition("[")
+def _parse_range(text: str, where: str) -> tuple[Ends | None, Ends | None]:
     match = _RANGE.match(text)
-    ends = [(int(match[i]), int(match[i + 1])) if match[i] else None for i in (1, 3)] if match else []
-    if not match or any(end and end[0] > end[1] for end in ends):
+    rows = (int(match[1]), int(match[2])) if match and match[1] else None
+    columns = (int(match[3]), int(match[4])) if match and match[3] else None
+    if not match or any(ends and ends[0] > ends[1] for ends in (rows, columns)):
         raise ArchiveError(
             f"{where}: range {shown('[' + text + ']')}: expected [first:last] or [first:last,first:last], both ends included"
         )
-    return rest, ends[0], ends[1]
+    return rows, columns
+
+
+def chosen_rows(location: Location, num_rows: int) -> range:
+    """The rows of a record of `num_rows` that the line picks.
+
+    Raises:
+        ArchiveError: they lie outside; with the reason alone.
+    """
+    if location.rows is None:
+        return range(num_rows)
+    first, last = location.rows
+    if first >= num_rows or last >= num_rows + ROW_TOLERANCE:
+        raise ArchiveError(f"range [{first}:{last}] lies outside of the record's {num_rows} rows")
+    return range(first, min(last + 1, num_rows))
+
+
+def chosen_columns(location: Location, shape: tuple[int, ...]) -> range | None:
+    """The columns that the line picks, None for all.
+
+    Raises:
+        ArchiveError: they lie outside; with the reason alone.
+    """
+    if location.columns is None:
+        return None
+    first, last = location.columns
+    if len(shape) == 1:
+        raise ArchiveError("a range of columns is asked for, the record is a vector")
+    if last >= shape[1]:
+        raise ArchiveError(f"range [{first}:{last}] lies outside of the record's {shape[1]} columns")
+    return range(first, last + 1)
