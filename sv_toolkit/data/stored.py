@@ -47,20 +47,36 @@ def manifest_problems(path: Path) -> list[Problem]:
 
 def audio_problems(wav: Table, segments: Table | None, channels: Table | None) -> list[Problem]:
     """Recordings whose header cannot be read, that have several channels and no word which, or end before a segment does."""
-    problems, durations = [], {}
+    faults, durations = _check_headers(wav, channels)
+    problems = [Problem(wav.where(key), f"recording {plain(key, 80)}: {fault}", fix) for key, (fault, fix) in faults.items()]
+    late = _late_segments(segments, durations) if segments is not None else {}
+    fix = "correct the times; sv-fix-data --read-data drops such segments"
+    late_problems = [Problem(segments.where(key), f"segment {plain(key, 80)} {fault}", fix) for key, fault in late.items() if segments]
+    return bounded(place(wav.path), problems) + bounded(place(wav.path.with_name("segments")), late_problems)
+
+
+def useless_audio(wav: Table, segments: Table | None, channels: Table | None) -> dict[str, str]:
+    """Reasons by recording or segment why there is no audio for it; a missing choice of channel is no such reason."""
+    faults, durations = _check_headers(wav, channels)
+    late = _late_segments(segments, durations) if segments is not None else {}
+    return {key: fault for key, (fault, _) in faults.items() if key not in durations} | late
+
+
+def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[str, str]], dict[str, float]]:
+    """Faults (and what mends them) by recording, and the seconds of those that can be read."""
+    faults, durations = {}, {}
     for key, value in wav.items():
         if is_pipe(value):
             continue
         try:
             num_channels, durations[key] = _header(value)
         except DataError as error:
-            problems.append(Problem(wav.where(key), f"recording {plain(key, 80)}: {error}"))
+            faults[key] = (str(error), "correct the path; sv-fix-data --read-data drops it")
             continue
         if num_channels > 1 and (channels is None or key not in channels):
-            what = f"recording {plain(key, 80)} has {num_channels} channels and reco2file_and_channel does not say which"
-            problems.append(Problem(wav.where(key), what, "add it there, or choose with --channel when extracting"))
-    problems = bounded(place(wav.path), problems)
-    return problems + (_late_segments(segments, durations) if segments is not None else [])
+            what = f"has {num_channels} channels and reco2file_and_channel does not say which"
+            faults[key] = (what, "add it there, or choose with --channel when extracting")
+    return faults, durations
 
 
 def _header(path: str) -> tuple[int, float]:
@@ -78,15 +94,15 @@ def _header(path: str) -> tuple[int, float]:
     return header.channels, header.frames / header.samplerate if header.frames else np.inf
 
 
-def _late_segments(segments: Table, durations: dict[str, float]) -> list[Problem]:
-    problems = []
+def _late_segments(segments: Table, durations: dict[str, float]) -> dict[str, str]:
+    """Faults of segments that end after their recording."""
+    faults = {}
     for key, segment in parse_values(segments)[0].items():
         duration = durations.get(segment.recording_id, np.inf)
         if segment.end > duration + OVERSHOOT:
             recording = plain(segment.recording_id, 80)
-            what = f"segment {plain(key, 80)} ends at {segment.end:g} s, its recording {recording} has a duration of {duration:.3f} s"
-            problems.append(Problem(segments.where(key), what, "correct the times; sv-fix-data --read-data drops such segments"))
-    return bounded(place(segments.path), problems)
+            faults[key] = f"ends at {segment.end:g} s, its recording {recording} has a duration of {duration:.3f} s"
+    return faults
 
 
 def feature_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:

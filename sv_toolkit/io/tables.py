@@ -40,7 +40,7 @@ class Table(dict[str, str]):
     ) -> None:
         super().__init__(entries or {})
         self.path = Path(path)
-        self.damaged = frozenset(damaged)
+        self.damaged = set(damaged)
         self._lines = lines
         self._place = place(self.path)
 
