@@ -3,7 +3,7 @@
 The rules:
 - The content decides, not the file name.  WAV (RIFF, RF64; all codings of libsndfile), FLAC, Ogg, AIFF, AU, NIST
   SPHERE and MP3 are read; other containers are refused, because nothing would tell a cut file from a whole one.
-- A file that holds less than its header promises is an error; a streamed WAV (size 0 or about 2**31 or 2**32) is read to its end.
+- A file that holds less than its header promises is an error, and so is an MP3 without a Xing header; a streamed WAV (size 0 or about 2**31 or 2**32) is read to its end.
 - Of several channels one must be chosen; there is no mixing.  Another sample rate is an error unless resampling is asked for.
 - Numbers that are not finite are an error.  Float files may go beyond [-1, 1]: they are kept and counted in `clipped`.
 - Recordings (or segments) longer than `max_duration` are an error before memory is taken for them.
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from sv_toolkit.errors import AudioError, SvError, plain, shown
-from sv_toolkit.io.audio_headers import Stream, check_length, not_audio, open_stream, truncated
+from sv_toolkit.errors import AudioError, SvError, plain
+from sv_toolkit.io.audio_headers import Stream, check_length, check_mp3, not_audio, open_stream, truncated
 
 FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
 MIN_RATE, MAX_RATE = 1000, 768_000
@@ -68,6 +68,10 @@ class AudioRequest:
     max_duration: float = MAX_DURATION
     allow_pipes: bool = False
 
+    def __post_init__(self) -> None:
+        if not (self.speed > 0 and self.sample_rate > 0):
+            raise ValueError(f"speed and sample rate must be positive, got {self.speed} and {self.sample_rate}")
+
 
 @dataclass
 class Waveform:
@@ -88,10 +92,11 @@ def read_waveform(request: AudioRequest) -> Waveform:
         with _opened(request) as handle:
             return _read(request, handle)
     except AudioError as error:
-        place = f"{request.where}: " if request.where else ""
-        raise AudioError(f"{place}{plain(request.path, 1000)}: {error}") from None
+        reason = str(error)
     except MemoryError:
-        raise AudioError(f"{request.where}: {plain(request.path, 1000)}: too long for the free memory; cut it into segments") from None
+        reason = "too long for the free memory; cut it into segments, or try a smaller --nj"
+    place = f"{request.where}: " if request.where else ""
+    raise AudioError(f"{place}{plain(request.path, 1000)}: {reason}")
 
 
 @contextlib.contextmanager
@@ -152,6 +157,8 @@ def _read(request: AudioRequest, handle: int) -> Waveform:
     patches = check_length(stream)
     with _sound(stream, patches) as sound:
         _check_sound(sound, request)
+        if sound.format == "MP3":
+            check_mp3(stream)
         samples = _decode(sound, request)
     waveform = _judged(samples, sound.subtype)
     waveform.samples = _converted(waveform.samples, sound.samplerate, request)
@@ -241,16 +248,22 @@ def _decode(sound: Any, request: AudioRequest) -> np.ndarray:
             f"too long: {(last - first) / sound.samplerate:.0f} s of sound, at most {request.max_duration:.0f} s are read; cut it into segments"
         )
     try:
-        if total is None:
+        if last is None:
             return _cut(_read_to_end(sound, request.channel, limit), request, sound.samplerate)
-        if first:
-            sound.seek(first)
-        samples = _read_frames(sound, (last or 0) - first, request.channel)
+        samples = _read_part(sound, first, last, request.channel)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"damaged or truncated: {plain(error.error_string)}; copy or download it again") from None
-    if len(samples) < (last or 0) - first:
-        raise AudioError(truncated((last or 0) - first, len(samples)))
+    if len(samples) < last - first:
+        raise AudioError(truncated(last - first, len(samples)))
     return samples
+
+
+def _read_part(sound: Any, first: int, last: int, channel: int | None) -> np.ndarray:
+    if sound.format == "MP3":  # its decoder does not seek to the sample
+        return _read_frames(sound, last, channel)[first:]
+    if first:
+        sound.seek(first)
+    return _read_frames(sound, last - first, channel)
 
 
 def _part(request: AudioRequest, rate: int, total: int | None) -> tuple[int, int | None]:
@@ -315,8 +328,6 @@ def _converted(samples: np.ndarray, rate: int, request: AudioRequest) -> np.ndar
     """At the asked-for rate and speed: samples taken at `rate * speed` hertz last 1 / speed times as long."""
     if rate == request.sample_rate and request.speed == 1.0:
         return samples
-    if request.speed <= 0:
-        raise ValueError(f"speed must be positive, got {shown(request.speed)}")
     try:
         import soxr
     except ImportError as error:

@@ -56,13 +56,26 @@ def check_length(stream: Stream) -> dict[int, bytes]:
         return _check_wav(stream)
     if magic == b"FORM":
         _check_aiff(stream)
-    elif magic == b".snd":
+    elif magic in (b".snd", b"dns."):
         _check_au(stream)
     elif magic == b"NIST":
         _check_sphere(stream)
     elif magic == b"OggS":
         _check_ogg(stream)
     return {}
+
+
+def check_mp3(stream: Stream) -> None:
+    """The first frame must tell the length (a Xing, Info or VBRI header); without it the decoder guesses one.
+
+    Raises:
+        AudioError: it does not; with the reason alone.
+    """
+    start = 0
+    if stream.head[:3] == b"ID3":
+        start = 10 + sum(byte << shift for byte, shift in zip(stream.head[6:10], (21, 14, 7, 0)))
+    if not re.search(rb"Xing|Info|VBRI", stream.read(start, 1024)):
+        raise AudioError(f"an MP3 file without its length (Xing header): nothing tells whether it is whole; {_CONVERT}")
 
 
 def not_audio(head: bytes) -> str:
@@ -142,7 +155,8 @@ def _check_aiff(stream: Stream) -> None:
 
 
 def _check_au(stream: Stream) -> None:
-    start, size = struct.unpack(">II", stream.read(4, 8).ljust(8, b"\0"))
+    order = ">" if stream.head[:4] == b".snd" else "<"
+    start, size = struct.unpack(order + "II", stream.read(4, 8).ljust(8, b"\0"))
     if stream.size - start < size < STREAMED:
         raise AudioError(truncated(size, max(stream.size - start, 0), "bytes of sound"))
 
