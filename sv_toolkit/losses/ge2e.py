@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.losses.output import LossOutput
 
 
 def ge2e_cosines(embeddings: Tensor) -> Tensor:
@@ -79,15 +80,6 @@ class Ge2eConfig:
             raise ConfigError(f"scale (w) must be positive, got {self.scale}")
         if self.reduction not in ("mean", "sum"):
             raise ConfigError(f"reduction must be mean or sum, got {self.reduction!r}")
-
-
-@dataclass(frozen=True)
-class LossOutput:
-    """`loss` to descend, and detached numbers for the log."""
-
-    loss: Tensor
-    target_cosine: Tensor
-    nontarget_cosine: Tensor
 
 
 class Ge2e(nn.Module):

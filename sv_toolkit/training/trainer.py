@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ModelError, examples
-from sv_toolkit.losses.ge2e import LossOutput
+from sv_toolkit.losses.output import LossOutput
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Batch
 from sv_toolkit.training.config import OptimizerConfig, TrainConfig
