@@ -22,7 +22,7 @@ def recorded(speech: np.ndarray, sample_rate: int, rng: np.random.Generator) -> 
     num_samples = before + len(speech) + after
     padded = 1 << (num_samples - 1).bit_length()  # a length that the Fourier transform is fast for
     frequencies = np.fft.rfftfreq(padded, 1 / sample_rate)
-    speech_spectrum = np.fft.rfft(np.pad(speech, (before, after)), padded) * random_curve(frequencies, 2.5, rng)
+    speech_spectrum = np.fft.rfft(np.pad(speech, (before, after)), padded) * random_curve(frequencies, 2, rng)
     noise_spectrum = rng.normal(size=(2, len(frequencies))).T.copy().view(complex)[:, 0] * random_curve(frequencies, 6, rng)
     samples, noise = (np.fft.irfft(spectrum, padded)[:num_samples] for spectrum in (speech_spectrum, noise_spectrum))
     signal_to_noise = rng.uniform(15, 40)  # decibels, over the whole utterance

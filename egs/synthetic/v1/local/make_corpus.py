@@ -123,7 +123,7 @@ def write_data_dir(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) ->
 
     make_directory(data_dir)
     speaker_of = {utterance: speaker.name for speaker in speakers for utterance in speaker.utterances}
-    write_table(data_dir / "wav.scp", {u: str(corpus_dir.absolute() / s / f"{u}.flac") for u, s in speaker_of.items()})
+    write_table(data_dir / "wav.scp", {u: str(corpus_dir.resolve() / s / f"{u}.flac") for u, s in speaker_of.items()})
     write_table(data_dir / "utt2spk", speaker_of)
     write_table(data_dir / "spk2utt", {speaker.name: " ".join(speaker.utterances) for speaker in speakers})
     write_table(data_dir / "spk2gender", {speaker.name: speaker.gender[0] for speaker in speakers})
