@@ -1,0 +1,153 @@
+"""Intervals from resampled speakers: against trials copied out one by one, and against the truth in simulations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from sv_toolkit.metrics import intervals
+from sv_toolkit.metrics.detection import OperatingPoint, eer_of_curve, equal_error_rate, min_dcf, min_dcf_of_curve
+from sv_toolkit.metrics.intervals import Interval, affordable_replicates, speaker_bootstrap
+
+EER = {"eer": eer_of_curve}
+
+
+def simulated_trials(num_speakers, num_utterances, rng, noise=0.6):
+    """All pairs of noisy directions, speakers of different difficulty: scores, is_target, both speakers."""
+    difficulty = noise * np.exp(0.5 * rng.normal(size=(num_speakers, 1, 1)))
+    vectors = rng.normal(size=(num_speakers, 1, 8)) + difficulty * rng.normal(size=(num_speakers, num_utterances, 8))
+    vectors = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).reshape(-1, 8)
+    left, right = np.triu_indices(len(vectors), 1)
+    scores = np.einsum("ij,ij->i", vectors[left], vectors[right])
+    enroll_speaker, test_speaker = left // num_utterances, right // num_utterances
+    return scores, enroll_speaker == test_speaker, enroll_speaker, test_speaker
+
+
+def copied_out(scores, is_target, enroll_speaker, test_speaker, weights):
+    """The weighted list the slow way: every trial as often as its weight says."""
+    target, nontarget = [], []
+    for score, same, i, j in zip(scores, is_target, enroll_speaker, test_speaker):
+        times = weights[i] if i == j else weights[i] * weights[j]
+        (target if same else nontarget).extend([score] * int(times))
+    return np.array(target), np.array(nontarget)
+
+
+@pytest.mark.parametrize("decimals", [6, 1, 0], ids=["no ties", "ties", "heavy ties"])
+def test_weighted_rates_agree_with_copied_trials(rng, decimals):
+    trials = simulated_trials(7, 3, rng)
+    trials = (trials[0].round(decimals), *trials[1:])
+    point = OperatingPoint(0.05)
+    sorted_trials = intervals._SortedTrials.of(*trials)
+    for weights in intervals._drawn_weights(7, 20, rng):
+        curve, copies = sorted_trials.curve(weights), copied_out(*trials, weights)
+        assert eer_of_curve(*curve) == pytest.approx(equal_error_rate(*copies), abs=1e-12)
+        assert min_dcf_of_curve(*curve, point) == pytest.approx(min_dcf(*copies, point), abs=1e-12)
+
+
+def test_a_nontarget_trial_within_a_speaker_counts_once_per_draw(rng):
+    """Wrong passphrase, right speaker: such trials are nontargets of one speaker."""
+    scores, is_target, enroll_speaker, test_speaker = simulated_trials(6, 4, rng)
+    is_target = is_target & (rng.random(len(scores)) < 0.5)
+    trials = scores, is_target, enroll_speaker, test_speaker
+    weights = np.array([3, 0, 1, 1, 0, 1])
+    assert eer_of_curve(*intervals._SortedTrials.of(*trials).curve(weights)) == pytest.approx(
+        equal_error_rate(*copied_out(*trials, weights)), abs=1e-12
+    )
+
+
+def test_replicates_without_one_kind_of_trial_are_left_out():
+    scores = np.array([3.0, 0.0, 1.0, 2.0])
+    speakers = np.array([0, 0, 1, 2]), np.array([0, 1, 2, 0])
+    sorted_trials = intervals._SortedTrials.of(scores, np.array([True, False, False, False]), *speakers)
+    assert sorted_trials.curve(np.array([3, 0, 0])) is None  # no nontarget trial is left
+    assert sorted_trials.curve(np.array([0, 2, 1])) is None  # no target trial is left
+    found = speaker_bootstrap(scores, np.array([True, False, False, False]), *speakers, EER, num_replicates=300)["eer"]
+    assert 0 < found.num_replicates < 300
+
+
+def test_interval_holds_the_estimate_and_shrinks_with_more_speakers(rng):
+    widths = []
+    for num_speakers in (10, 40):
+        scores, is_target, *speakers = simulated_trials(num_speakers, 5, rng)
+        found = speaker_bootstrap(scores, is_target, *speakers, EER, num_replicates=300)["eer"]
+        assert found.low < equal_error_rate(scores[is_target], scores[~is_target]) < found.high
+        assert found.num_speakers == num_speakers
+        widths.append(found.high - found.low)
+    assert widths[1] < 0.75 * widths[0]
+
+
+def test_interval_is_wider_than_that_of_resampled_trials(rng):
+    scores, is_target, *speakers = simulated_trials(15, 12, rng)
+    by_speaker = speaker_bootstrap(scores, is_target, *speakers, EER, num_replicates=300)["eer"]
+    target, nontarget = scores[is_target], scores[~is_target]
+    by_trial = [equal_error_rate(rng.choice(target, len(target)), rng.choice(nontarget, len(nontarget))) for _ in range(200)]
+    low, high = np.quantile(by_trial, [0.025, 0.975])
+    assert by_speaker.high - by_speaker.low > 1.5 * (high - low)
+
+
+def test_interval_is_decided_by_the_seed(rng):
+    trials = simulated_trials(8, 4, rng)
+    first, same, other = (speaker_bootstrap(*trials, EER, num_replicates=100, seed=seed)["eer"] for seed in (1, 1, 2))
+    assert first == same != other
+
+
+def test_interval_does_not_depend_on_the_order_or_on_the_numbering_of_speakers(rng):
+    scores, is_target, enroll_speaker, test_speaker = simulated_trials(8, 4, rng)
+    order = rng.permutation(len(scores))
+    moved = scores[order], is_target[order], 1000 * enroll_speaker[order] - 3, 1000 * test_speaker[order] - 3
+    assert speaker_bootstrap(*moved, EER) == speaker_bootstrap(scores, is_target, enroll_speaker, test_speaker, EER)
+
+
+def test_several_statistics_share_the_replicates(rng):
+    trials = simulated_trials(10, 5, rng)
+    dcf = partial(min_dcf_of_curve, points=OperatingPoint(0.05))
+    both = speaker_bootstrap(*trials, {**EER, "dcf": dcf}, num_replicates=100)
+    assert both["eer"] == speaker_bootstrap(*trials, EER, num_replicates=100)["eer"]
+    assert 0 < both["dcf"].low < both["dcf"].high <= 1
+
+
+def test_no_errors_give_an_interval_of_nothing():
+    speakers = np.repeat(np.arange(4), 4), np.tile(np.arange(4), 4)
+    is_target = speakers[0] == speakers[1]
+    assert speaker_bootstrap(is_target.astype(float), is_target, *speakers, EER, num_replicates=50)["eer"] == Interval(0.0, 0.0, 50, 4)
+
+
+def test_long_lists_get_fewer_replicates_but_never_too_few():
+    assert affordable_replicates(100_000, 1000) == 1000
+    assert affordable_replicates(5_000_000, 1000) == 400
+    assert affordable_replicates(10**9, 1000) == intervals.MIN_REPLICATES
+    assert affordable_replicates(10**9, 50) == 50
+
+
+@pytest.mark.parametrize(
+    ("is_target", "enroll_speaker", "test_speaker", "message"),
+    [
+        ([True, False], [0, 0], [0, 1], "at least 3"),
+        ([True, True, False], [0, 1, 0], [0, 2, 1], "trial 1 is a target, but of two speakers"),
+        ([False, False, False], [0, 1, 0], [1, 2, 2], "both target and nontarget"),
+        ([True, True, True], [0, 1, 2], [0, 1, 2], "both target and nontarget"),
+    ],
+    ids=["two speakers", "a target of two speakers", "no target", "no nontarget"],
+)
+def test_what_cannot_be_resampled_is_refused(is_target, enroll_speaker, test_speaker, message):
+    with pytest.raises(ValueError, match=message):
+        speaker_bootstrap(
+            np.arange(len(is_target), dtype=float), np.array(is_target), np.array(enroll_speaker), np.array(test_speaker), EER
+        )
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(7)
+    speakers = rng.normal(size=(300_000, 1, 8))
+    vectors = speakers + 0.6 * np.exp(0.5 * rng.normal(size=(300_000, 1, 1))) * rng.normal(size=(300_000, 2, 8))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    one, other = vectors[:, 0], vectors[:, 1]
+    truth = equal_error_rate(np.einsum("ij,ij->i", one, other), np.einsum("ij,ij->i", one, np.roll(other, 1, axis=0)))
+    runs, covered = 400, 0
+    for run in range(runs):
+        found = speaker_bootstrap(*simulated_trials(20, 5, rng), EER, num_replicates=400, seed=run)["eer"]
+        covered += found.low <= truth <= found.high
+    assert 0.92 <= covered / runs <= 0.98  # the share itself has a deviation of 1.1 %
