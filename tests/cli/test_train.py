@@ -1,0 +1,136 @@
+"""sv-train as a process: options, one-line errors, signals."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sv_toolkit.cli.info import command as info
+from sv_toolkit.cli.train import command as train
+from sv_toolkit.io.archives import write_ark_scp
+from sv_toolkit.io.tables import write_table
+
+BIN = Path(__file__).resolve().parents[2] / "bin"
+CONFIG = """
+[network]
+hidden_size = 8
+projection_size = 0
+num_layers = 1
+embedding_dim = 4
+[batch]
+num_speakers = 3
+num_utterances = 2
+min_frames = 10
+max_frames = 20
+[optimizer]
+name = "adam"
+learning_rate = 0.001
+[trainer]
+steps = 400
+log_interval = 20
+valid_interval = 20
+"""
+
+
+@pytest.fixture
+def data(tmp_path, rng):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    features = {f"s{s}-u{u}": rng.standard_normal((30, 5)).astype(np.float32) for s in range(4) for u in range(3)}
+    write_ark_scp(folder, "feats", features)
+    write_ark_scp(folder, "vad", {key: np.ones(30, np.float32) for key in features})
+    write_table(folder / "utt2spk", {key: key[:2] for key in features})
+    (tmp_path / "c.toml").write_text(CONFIG)
+    return folder
+
+
+def run(data, exp, *options):
+    return CliRunner().invoke(train, [str(data), str(exp), "--config", str(data.parent / "c.toml"), "--threads", "1", "--device", "cpu", *options])
+
+
+def test_options_override_the_configuration(data, tmp_path):
+    options = ["--set", "trainer.steps=2", "--speakers-per-batch", "2", "--window-frames", "15", "--seed", "5"]
+    result = run(data, tmp_path / "exp", *options)
+    assert result.exit_code == 0, result.output
+    described = CliRunner().invoke(info, [str(tmp_path / "exp")]).output
+    assert "windows.window 15" in described
+    assert f"parameters {4 * 8 * (5 + 8 + 2) + 4 * (8 + 1)}" in described  # LSTM and linear layer
+    assert "architecture lstm" in described
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--speakers-per-batch", "64"], 1, "needs 64 speakers"),
+        (["--window-frames", "1000"], 1, "the longest has 30 frames, 1000 are needed"),
+        (["--set", "steps=3"], 2, "SECTION.KEY=VALUE"),
+        (["--set", "trainer.stepps=3"], 1, "did you mean 'steps'"),
+        (["--lerning-rate", "1"], 2, "No such option"),
+        (["--valid", "/nonexistent"], 1, "/nonexistent"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_an_exit_code(data, tmp_path, options, status, message):
+    result = run(data, tmp_path / "exp", *options)
+    assert result.exit_code == status
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def start(data, exp):
+    command = [sys.executable, str(BIN / "sv-train"), str(data), str(exp), "--config", str(data.parent / "c.toml"), "--threads", "1"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for_checkpoint(process, exp, newer_than=frozenset()):
+    limit = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < limit:
+        if set(exp.glob("ckpt-*")) - newer_than:
+            return set(exp.glob("ckpt-*"))
+        time.sleep(0.005)
+    pytest.fail(f"no checkpoint: {process.stderr.read()}")
+
+
+def digests(folder):
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_kills_and_a_rerun_leave_the_bytes_of_an_undisturbed_run(data, tmp_path):
+    assert start(data, tmp_path / "whole").wait() == 0
+    seen: set[Path] = set()
+    for _ in range(2):
+        process = start(data, tmp_path / "killed")
+        seen = wait_for_checkpoint(process, tmp_path / "killed", seen)
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "killed/train.manifest.json").exists()
+    assert start(data, tmp_path / "killed").wait() == 0
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+
+
+def test_sigterm_saves_a_checkpoint_and_says_how_to_resume(data, tmp_path):
+    process = start(data, tmp_path / "exp")
+    wait_for_checkpoint(process, tmp_path / "exp")
+    process.send_signal(signal.SIGTERM)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "run the same command to resume" in talk
+    assert not (tmp_path / "exp/.lock").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_works(data, tmp_path):
+    process = start(data, tmp_path / "exp")
+    wait_for_checkpoint(process, tmp_path / "exp")
+    result = run(data, tmp_path / "exp")
+    process.kill()
+    process.wait()
+    assert result.exit_code == 1
+    assert f"in use by process {process.pid}" in result.output
