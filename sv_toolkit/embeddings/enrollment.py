@@ -1,0 +1,129 @@
+"""Enrollment: from the d-vectors of a few utterances to the model of a claimed speaker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sv_toolkit import __version__
+from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
+from sv_toolkit.errors import DataError, OutputError, examples, plain
+from sv_toolkit.io.files import locked, sha256_bytes
+from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, write_manifest
+from sv_toolkit.io.shards import Sharded, close_shards, refuse_foreign, write_shards
+from sv_toolkit.io.tables import read_table, write_table
+
+logger = logging.getLogger("sv_toolkit")
+NAME, TABLE = "enroll", "dvector"
+SMALLEST_MEAN = 1e-6  # a mean of unit vectors this short is rounding noise: they point in opposite directions
+
+
+@dataclass(frozen=True)
+class EnrollmentModels:
+    """What trials refer to on the left: `embeddings` `(num_models, dim)` of unit length and `num_utterances` `(num_models,)`."""
+
+    model_ids: list[str]
+    embeddings: np.ndarray
+    num_utterances: np.ndarray
+
+
+def read_enrollment(path: Path) -> dict[str, list[str]]:
+    """The map model -> utterances of a `spk2utt` file.
+
+    Raises:
+        DataError: names the line of a model without utterances, or with one twice.
+    """
+    table = read_table(path, sorted_by_bytes=False, min_fields=1, names="model utterance ...")
+    utterances = {model: value.split() for model, value in table.items()}
+    for model, listed in utterances.items():
+        if not listed:
+            raise DataError(f"{table.where(model)}: the model {plain(model)} has no utterances; give it one or delete the line")
+        if len(set(listed)) < len(listed):
+            twice = next(utterance for utterance in listed if listed.count(utterance) > 1)
+            raise DataError(f"{table.where(model)}: {plain(twice)} stands twice in the model {plain(model)}; delete one")
+    return utterances
+
+
+def enroll(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> EnrollmentModels:
+    """Average the d-vectors of each model: mean of length-normalised vectors, normalised again (Wan et al. 2018, eq. 1).
+
+    Args:
+        utterances_of: model id -> utterance ids, at least one each.
+
+    Raises:
+        DataError: no models, a model without utterances, an utterance without embedding, or vectors that cancel out.
+    """
+    if not utterances_of:
+        raise DataError("there is no model to enroll")
+    counts = np.array([len(utterances) for utterances in utterances_of.values()])
+    if not counts.all():
+        raise DataError(f"the model {plain(list(utterances_of)[int(np.argmin(counts))])} has no utterances")
+    rows = np.concatenate([embeddings.rows(utterances) for utterances in utterances_of.values()])
+    if rows.min() < 0:
+        _refuse_unknown(embeddings, utterances_of)
+    vectors = embeddings.vectors.astype(np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    means = np.add.reduceat(unit[rows], np.cumsum(counts) - counts) / counts[:, None]
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    if lengths.min() < SMALLEST_MEAN:
+        model = list(utterances_of)[int(np.argmin(lengths))]
+        raise DataError(f"the d-vectors of the model {plain(model)} cancel out: they point in opposite directions")
+    return EnrollmentModels(list(utterances_of), (means / lengths).astype(np.float32), counts)
+
+
+def _refuse_unknown(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> None:
+    missing = {utterance: model for model, listed in utterances_of.items() for utterance in listed if utterance not in embeddings.row}
+    first, model = next(iter(missing.items()))
+    more = f" ({len(missing)} utterances are missing: {examples(list(missing))})" if len(missing) > 1 else ""
+    raise DataError(
+        f"{plain(first)}, of the model {plain(model)}, has no embedding in {plain(embeddings.path)}{more}; extract it or leave it out"
+    )
+
+
+def only_known(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The map without utterances that have no embedding, and without models that are then empty."""
+    known = {model: [utterance for utterance in listed if utterance in embeddings.row] for model, listed in utterances_of.items()}
+    return {model: listed for model, listed in known.items() if listed}
+
+
+def enroll_to_directory(dvectors: Path, spk2utt: Path, out: Path, overwrite: bool = False) -> int:
+    """Write `out/dvector.scp` with its archive, and `out/num_utts`, the utterances per model; the number of models.
+
+    Raises:
+        SvError: what `enroll` refuses, or an output directory that holds something else.
+    """
+    if os.path.realpath(out / f"{TABLE}.scp") == os.path.realpath(dvectors):
+        raise OutputError(f"{plain(dvectors)}: would be replaced by the models made of it; choose another output directory")
+    embeddings, utterances_of = read_embeddings(dvectors), read_enrollment(spk2utt)
+    models = enroll(embeddings, utterances_of)
+    job = {
+        "command": "sv-enroll",
+        "version": __version__,
+        "model": embeddings.model,
+        "models": digest_of(utterances_of),
+        "vectors": sha256_bytes(embeddings.vectors.tobytes()),
+    }
+    with locked(out):
+        if not overwrite and is_finished(out, NAME, job):
+            logger.info("%s: these models are already there; nothing to do", plain(out))
+        else:
+            _write(Sharded(out, TABLE, job), models, overwrite)
+    return len(models.model_ids)
+
+
+def _write(target: Sharded, models: EnrollmentModels, overwrite: bool) -> None:
+    refuse_foreign(target, NAME, overwrite)
+    row = {model: index for index, model in enumerate(models.model_ids)}
+    out = target.directory
+    written = write_shards(target, sorted(row), str, lambda ids: ((model, models.embeddings[row[model]]) for model in ids), 1, 0)
+    write_table(out / "num_utts", {model: str(count) for model, count in zip(models.model_ids, models.num_utterances)})
+    write_table(out / f"{TABLE}.scp", written.scp)
+    files = {path.name: describe_file(path) for path in [*written.arks, out / f"{TABLE}.scp", out / "num_utts"]}
+    counts = {"models": len(models.model_ids), "utterances": int(models.num_utterances.sum())}
+    write_manifest(out, Manifest(NAME, target.job, counts, files))
+    close_shards(target, len(written.arks))
