@@ -8,9 +8,10 @@ from types import ModuleType
 import numpy as np
 
 from sv_toolkit.errors import ConfigError, SvError
-from sv_toolkit.features.fbank import SAMPLE_SCALE, FbankConfig, log_energy
+from sv_toolkit.features.fbank import EPSILON, SAMPLE_SCALE, FbankConfig, fbank, log_energy
 
 KINDS = ("webrtc", "energy")
+SOURCES = ("waveform", "features")
 KEEPS = ("voiced", "span")
 WEBRTC_RATES = (8000, 16000, 32000, 48000)
 SMOOTHING = 2  # frames to either side over which the loudest place of an utterance is averaged
@@ -21,6 +22,8 @@ class EnergyVadConfig:
     """Kaldi's compute-vad on the logarithm of the frame energy (natural logarithm, 16-bit samples).
 
     Attributes:
+        source: "waveform" takes the energy of the samples; "features" that of the stored features, which needs no
+            audio but other thresholds (see `frame_log_energy`).
         energy_threshold: a frame is loud when its log energy exceeds this ...
         energy_mean_scale: ... plus this times the mean log energy of the utterance.
         energy_threshold_below_max: a level that follows the recording instead: loud is what exceeds both
@@ -29,6 +32,7 @@ class EnergyVadConfig:
         proportion_threshold: ... and the share of loud ones among them that makes a frame voiced.
     """
 
+    source: str = "waveform"
     energy_threshold: float = 5.5
     energy_mean_scale: float = 0.5
     energy_threshold_below_max: float | None = None
@@ -36,6 +40,8 @@ class EnergyVadConfig:
     proportion_threshold: float = 0.6
 
     def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ConfigError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
         if self.energy_mean_scale < 0:
             raise ConfigError(f"energy_mean_scale must not be negative, got {self.energy_mean_scale}")
         if self.energy_threshold_below_max is not None and self.energy_threshold_below_max <= 0:
@@ -104,16 +110,17 @@ def voice_activity(samples: np.ndarray, fbank_config: FbankConfig, config: VadCo
     Returns:
         `(num_frames,)` bool.
     """
-    energy = log_energy(samples, fbank_config)
     if config.kind == "energy":
-        is_voiced = energy_vad(energy, config.energy)
-    else:
-        is_voiced = webrtc_vad(samples, fbank_config.sample_rate, len(energy), fbank_config, config.webrtc)
-    return finish(is_voiced, energy, config)
+        from_features = config.energy.source == "features"
+        energy = stored_energy(fbank(samples, fbank_config), fbank_config) if from_features else log_energy(samples, fbank_config)
+        return finish(energy_vad(energy, config.energy), energy, config)
+    num_frames = fbank_config.num_frames(len(samples))
+    is_voiced = webrtc_vad(samples, fbank_config.sample_rate, num_frames, fbank_config, config.webrtc)
+    return finish(is_voiced, log_energy(samples, fbank_config) if config.min_frames else np.zeros(num_frames), config)
 
 
 def finish(is_voiced: np.ndarray, energy: np.ndarray, config: VadConfig) -> np.ndarray:
-    """Apply `min_frames` and `keep` to the decisions `(num_frames,)` of a detector."""
+    """Apply `min_frames` and `keep` to the decisions `(num_frames,)` of a detector; `energy` finds the loudest run."""
     if is_voiced.sum() < config.min_frames and len(energy) and energy.max() > config.energy.energy_threshold:
         is_voiced = loudest_run(energy, config.min_frames)
     return span(is_voiced) if config.keep == "span" else is_voiced
@@ -163,6 +170,13 @@ def frame_log_energy(features: np.ndarray) -> np.ndarray:
     """
     highest = features.max(axis=1, keepdims=True)
     return (highest[:, 0] + np.log(np.exp(features - highest).sum(axis=1))).astype(np.float32)
+
+
+def stored_energy(features: np.ndarray, config: FbankConfig) -> np.ndarray:
+    """Log energy `(num_frames,)` of features made with `config`: their energy column, or else the sum of the mel bins."""
+    if config.use_energy:
+        return features[:, config.num_mel_bins if config.htk_compat else 0]
+    return frame_log_energy(features if config.use_log_fbank else np.log(np.maximum(features, EPSILON)))
 
 
 def webrtc_vad(samples: np.ndarray, sample_rate: int, num_frames: int, fbank_config: FbankConfig, config: WebrtcVadConfig) -> np.ndarray:
