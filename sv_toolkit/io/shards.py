@@ -94,7 +94,7 @@ def _manifest_lists(target: Sharded, manifest_name: str) -> bool:
 
 def _same_job_started(target: Sharded) -> bool:
     started = target.partial / "job"
-    return started.is_file() and started.read_text() == digest_of(target.job)
+    return started.is_file() and started.read_text(encoding="utf-8") == digest_of(target.job)
 
 
 def write_shards(
@@ -157,8 +157,12 @@ def _prepare(target: Sharded) -> None:
 
 def _is_complete(target: Sharded, index: int) -> bool:
     try:
-        record = json.loads(target.record(index).read_text())
-        return not record["skipped"] and target.ark(index).stat().st_size == record["size"] and sha256_file(target.ark(index)) == record["sha256"]
+        record = json.loads(target.record(index).read_text(encoding="utf-8"))
+        return (
+            not record["skipped"]
+            and target.ark(index).stat().st_size == record["size"]
+            and sha256_file(target.ark(index)) == record["sha256"]
+        )
     except (OSError, ValueError, KeyError):
         return False
 
@@ -183,7 +187,7 @@ def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]])
 def _gather(target: Sharded, num_shards: int) -> Written:
     scp, shapes, skipped = {}, {}, {}
     for index in range(num_shards):
-        record = json.loads(target.record(index).read_text())
+        record = json.loads(target.record(index).read_text(encoding="utf-8"))
         for key, offset, shape in record["entries"]:
             scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"
             shapes[key] = shape
