@@ -108,9 +108,7 @@ class ScpReader:
             array = self._decode(location, record, start + record.first_row, stop + record.first_row)
         except ArchiveError as error:
             self._fail(key, error)
-        if record.columns is not None:
-            array = array[:, record.columns]
-        return array if array.dtype == np.int32 else np.ascontiguousarray(array, np.float32)
+        return _as_float32(array if record.columns is None else array[:, record.columns])
 
     def _decode(self, location: Location, record: _Record, start: int, stop: int) -> np.ndarray[Any, Any]:
         if record.header is not None:
@@ -183,6 +181,13 @@ class ScpReader:
     def _fail(self, key: str, error: ArchiveError) -> NoReturn:
         location = self.locations[key]
         raise ArchiveError(f"{plain(key)}: {location.where}: {plain(location.path, 1000)}:{location.offset}: {error}") from None
+
+
+def _as_float32(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if array.dtype == np.int32:
+        return array
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and `check_finite` names it
+        return np.ascontiguousarray(array, np.float32)
 
 
 def _picked(location: Location, shape: tuple[int, ...], header: Header | None, text: np.ndarray[Any, Any] | None) -> _Record:

@@ -62,9 +62,14 @@ def _parse_brackets(text: bytes) -> np.ndarray:
 
 
 def _numbers(text: bytes, dtype: type) -> np.ndarray:
+    words = np.array(text.split(), dtype=np.bytes_)
     try:
-        return np.array(text.split(), dtype=np.bytes_).astype(np.float64 if dtype == np.float32 else np.int64).astype(dtype)
+        wide = words.astype(np.float64 if dtype == np.float32 else np.int64)
+        if dtype == np.int32 and wide.size and np.abs(wide).max() >= 1 << 31:
+            raise OverflowError
     except (ValueError, OverflowError):
         raise ArchiveError(
             f"not a Kaldi record: expected numbers in text form, the bytes there are {shown(text[:20].decode('latin-1'))}"
         ) from None
+    with np.errstate(over="ignore"):
+        return wide.astype(dtype)
