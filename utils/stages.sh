@@ -2,11 +2,12 @@
 #
 #   if should_run 2 "Filter banks"; then
 #     need data/train/wav.scp 0
-#     sv-extract-fbank data/train
+#     job exp/log/fbank.log sv-extract-fbank data/train
 #   fi
 #
 # and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
-# sentence where the file that stage N makes is missing.  Titles and times go to stderr.
+# sentence where the file that stage N makes is missing; `job LOG COMMAND` runs a command by way of --cmd.  Titles and
+# times go to stderr.
 # shellcheck shell=bash disable=SC2154
 
 _stages_script=${BASH_SOURCE[1]:-$0}
@@ -55,6 +56,13 @@ should_run() {
 # need FILE STAGE: ends the recipe where FILE, which STAGE makes, is missing.
 need() {
   if [ ! -e "$1" ]; then _stages_error 1 "$1 is missing: stage $2 makes it (--stage $2)"; fi
+}
+
+# job LOG COMMAND...: runs COMMAND by way of --cmd, which may hold options of the job runner.
+job() {
+  local runner
+  read -ra runner <<<"$cmd"
+  "${runner[@]}" "$@"
 }
 
 if [ $# -gt 0 ]; then _stages_error 2 "takes options only, got '$1'; --help shows them"; fi

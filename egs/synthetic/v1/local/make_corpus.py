@@ -132,7 +132,7 @@ def write_data_dir(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) ->
 @click.command(cls=SvCommand)
 @click.option("--corpus-dir", type=DIRECTORY, required=True, help="Where the recordings go.")
 @click.option("--data-dir", type=DIRECTORY, required=True, help="Where train, dev and test go.")
-@click.option("--num-train", type=click.IntRange(min=2), default=60, show_default=True, help="Speakers to train with.")
+@click.option("--num-train", type=click.IntRange(min=2), default=80, show_default=True, help="Speakers to train with.")
 @click.option("--num-dev", type=click.IntRange(min=2), default=10, show_default=True, help="Speakers to tune with.")
 @click.option("--num-test", type=click.IntRange(min=2), default=20, show_default=True, help="Speakers to test with.")
 @click.option("--num-utterances", type=click.IntRange(1, 99), default=12, show_default=True, help="Utterances of each speaker.")

@@ -12,7 +12,7 @@ import numpy as np
 
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
 PITCH = {"male": (112, 0.17), "female": (190, 0.14)}  # median in hertz, spread of its logarithm
-TRACT = {"male": (0.96, 0.045), "female": (1.12, 0.045)}  # formant frequencies relative to the voice eSpeak NG is built on
+TRACT = {"male": (0.96, 0.05), "female": (1.12, 0.05)}  # formant frequencies relative to the voice eSpeak NG is built on
 NUM_FORMANTS = 9  # 0 is the lowest resonance of the glottal source, 1 to 5 are the speech formants
 
 
@@ -54,11 +54,11 @@ def formants(gender: str, rng: np.random.Generator) -> list[str]:
     """`formant NUMBER frequency strength width` lines, in per cent of the built-in voice."""
     length, spread = TRACT[gender]
     scale = rng.normal(length, spread)
-    tilt = rng.normal(0, 0.06)  # strength lost or won from one formant to the next
+    tilt = rng.normal(0, 0.07)  # strength lost or won from one formant to the next
     width = rng.uniform(0.85, 1.4)
     lines = []
     for number in range(NUM_FORMANTS):
-        frequency = scale * (1 + rng.normal(0, 0.035))
-        strength = np.clip((1 + tilt) ** number * rng.normal(1, 0.08), 0.5, 1.5)
+        frequency = scale * (1 + rng.normal(0, 0.04))
+        strength = np.clip((1 + tilt) ** number * rng.normal(1, 0.12), 0.5, 1.5)
         lines.append(f"formant {number} {100 * frequency:.0f} {100 * strength:.0f} {100 * width * rng.normal(1, 0.1):.0f}")
     return lines
