@@ -112,8 +112,7 @@ def _unique(path: Path, lines: list[Line], plan: Plan) -> Table:
     for line in lines:
         if line.fault:
             plan.drop(line.key or path.name, place(path, line.number), line.fault)
-        else:
-            values.setdefault(line.key, set()).add(line.value)
+        values.setdefault(line.key, set()).add(line.value if not line.fault else f"\0{line.number}")  # unlike any good value
     numbers: dict[str, int] = {}
     for line in lines:
         if line.fault:
