@@ -245,7 +245,7 @@ def _decode(sound: Any, request: AudioRequest) -> np.ndarray:
     limit = int(request.max_duration * sound.samplerate)
     if last is not None and last - first > limit:
         raise AudioError(
-            f"too long: {(last - first) / sound.samplerate:.0f} s of sound, at most {request.max_duration:.0f} s are read; cut it into segments"
+            f"too long: {(last - first) / sound.samplerate:.1f} s of sound, at most {request.max_duration:.1f} s are read; cut it into segments"
         )
     try:
         if last is None:
@@ -310,7 +310,7 @@ def _read_to_end(sound: Any, channel: int | None, limit: int) -> np.ndarray:
         blocks.append(block)
         count += len(block)
         if count > limit:
-            raise AudioError(f"too long: more than {limit / sound.samplerate:.0f} s of sound; cut it into segments")
+            raise AudioError(f"too long: more than {limit / sound.samplerate:.1f} s of sound; cut it into segments")
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
