@@ -35,7 +35,7 @@ def find_recordings(corpus: Path, part: str, any_size: bool) -> dict[str, dict[s
     found = (len(speakers), sum(map(len, speakers.values())))
     if found != OFFICIAL[part] and not (any_size and found[0]):
         wanted = "{} speakers and {} utterances".format(*OFFICIAL[part])
-        raise DataError(f"{folder}: the release has {wanted}, found {found[0]} and {found[1]}; --any-size takes what is there")
+        raise DataError(f"{folder}: the release has {wanted}, found {found[0]} and {found[1]}; --any-size true takes what is there")
     return speakers
 
 
@@ -65,7 +65,9 @@ def write_set(data: Path, name: str, speakers: dict[str, dict[str, Path]], overw
 @click.argument("corpus", type=DIRECTORY)
 @click.argument("data", type=DIRECTORY)
 @click.option("--num-dev", type=click.IntRange(min=1), default=12, show_default=True, help="Training speakers held out for development.")
-@click.option("--any-size", is_flag=True, help="Accept other numbers of speakers and utterances than the release has.")
+@click.option(
+    "--any-size", type=bool, default=False, show_default=True, help="Accept other numbers of speakers and utterances than the release has."
+)
 @overwrite_option
 def command(corpus: Path, data: Path, num_dev: int, any_size: bool, overwrite: bool) -> None:
     """Make the data directories DATA/{train,dev,test} of the folder CORPUS that holds wav/an4_clstk/SPEAKER/*.
