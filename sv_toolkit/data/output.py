@@ -11,7 +11,7 @@ from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import FORMS
 from sv_toolkit.data.skipped import SKIPPED
 from sv_toolkit.errors import DataError, OutputError
-from sv_toolkit.io.files import locked, make_directory, remove_leftovers, write_text
+from sv_toolkit.io.files import locked, make_directory, remove_leftovers, whole_binary, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, read_manifest, write_manifest
 from sv_toolkit.io.tables import format_table, place
 
@@ -101,6 +101,28 @@ def _remove_old(out: Path) -> None:
     for name in {*FORMS, SKIPPED, *(manifest.files if manifest else {})}:
         if ".." not in Path(name).parts and not Path(name).is_absolute():
             (out / name).unlink(missing_ok=True)
+
+
+def write_new_files(files: Mapping[Path, bytes], overwrite: bool) -> None:
+    """Write single files, each whole or absent, in this order; one that holds the same bytes already is left alone.
+
+    Raises:
+        OutputError: a file holds something else and `overwrite` is not given; then nothing is written.
+    """
+    todo = {path: data for path, data in files.items() if not _holds(path, data)}
+    for path in todo:
+        if path.is_dir():
+            raise OutputError(f"{place(path)}: is a directory, a file name is needed")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{place(path)}: exists and holds something else; give --overwrite, or another name with -o")
+    for path, data in todo.items():
+        make_directory(path.parent)
+        with whole_binary(path) as stream:
+            stream.write(data)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def say(written: bool, out: Path, what: str) -> None:

@@ -160,13 +160,12 @@ def _labels(path: Path, block: Block, format: str) -> np.ndarray:
     try:
         return np.fromiter(map(known.__getitem__, words), bool, len(words))
     except KeyError:
-        bad = next(i for i, word in enumerate(words) if word not in known)
+        bad = [block.first_line + i for i, word in enumerate(words) if word not in known]
         names = " or ".join(word.decode() for word in known)
-        line = block.first_line + bad
-        hint = "; is this a header line?" if line == 1 else ""
-        raise DataError(
-            f"{place(path, line)}: the label must be {names}, got {shown(words[bad].decode('utf-8', 'replace'))}{hint}"
-        ) from None
+        got = shown(words[bad[0] - block.first_line].decode("utf-8", "replace"))
+        more = f" (also {', '.join(place(path, line) for line in bad[1:3])}{', ...' if len(bad) > 3 else ''})" if bad[1:] else ""
+        hint = "; is this a header line?" if bad == [1] else ""
+        raise DataError(f"{place(path, bad[0])}: the label must be {names}, got {got}{more}{hint}") from None
 
 
 def _assemble(enroll: Indexer, test: Indexer, first: np.ndarray, second: np.ndarray, is_target: np.ndarray | None, path: Path) -> Trials:
