@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sv_toolkit import __version__
+from sv_toolkit.data.enrollment import Models, read_enrollment
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, OutputError, examples, plain
 from sv_toolkit.io.files import locked, sha256_bytes
 from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, write_manifest
 from sv_toolkit.io.shards import Sharded, close_shards, refuse_foreign, write_shards
-from sv_toolkit.io.tables import read_table, write_table
+from sv_toolkit.io.tables import write_table
 
 logger = logging.getLogger("sv_toolkit")
 NAME, TABLE = "enroll", "dvector"
@@ -32,24 +32,7 @@ class EnrollmentModels:
     num_utterances: np.ndarray
 
 
-def read_enrollment(path: Path) -> dict[str, list[str]]:
-    """The map model -> utterances of a `spk2utt` file.
-
-    Raises:
-        DataError: names the line of a model without utterances, or with one twice.
-    """
-    table = read_table(path, sorted_by_bytes=False, min_fields=1, names="model utterance ...")
-    utterances = {model: value.split() for model, value in table.items()}
-    for model, listed in utterances.items():
-        if not listed:
-            raise DataError(f"{table.where(model)}: the model {plain(model)} has no utterances; give it one or delete the line")
-        if len(set(listed)) < len(listed):
-            twice = next(utterance for utterance in listed if listed.count(utterance) > 1)
-            raise DataError(f"{table.where(model)}: {plain(twice)} stands twice in the model {plain(model)}; delete one")
-    return utterances
-
-
-def enroll(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> EnrollmentModels:
+def enroll(embeddings: EmbeddingSet, utterances_of: Models) -> EnrollmentModels:
     """Average the d-vectors of each model: mean of length-normalised vectors, normalised again (Wan et al. 2018, eq. 1).
 
     Args:
@@ -76,7 +59,7 @@ def enroll(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]])
     return EnrollmentModels(list(utterances_of), (means / lengths).astype(np.float32), counts)
 
 
-def _refuse_unknown(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> None:
+def _refuse_unknown(embeddings: EmbeddingSet, utterances_of: Models) -> None:
     missing = {utterance: model for model, listed in utterances_of.items() for utterance in listed if utterance not in embeddings.row}
     first, model = next(iter(missing.items()))
     more = f" ({len(missing)} utterances are missing: {examples(list(missing))})" if len(missing) > 1 else ""
@@ -85,7 +68,7 @@ def _refuse_unknown(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequen
     )
 
 
-def only_known(embeddings: EmbeddingSet, utterances_of: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def only_known(embeddings: EmbeddingSet, utterances_of: Models) -> dict[str, list[str]]:
     """The map without utterances that have no embedding, and without models that are then empty."""
     known = {model: [utterance for utterance in listed if utterance in embeddings.row] for model, listed in utterances_of.items()}
     return {model: listed for model, listed in known.items() if listed}

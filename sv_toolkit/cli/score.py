@@ -1,0 +1,70 @@
+"""sv-score: from embeddings and a trial list to scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from sv_toolkit.cli.common import FILE, SvCommand
+
+DECIMALS = 7  # sums in float32 can tell no more
+
+
+@click.command(cls=SvCommand)
+@click.argument("trials", type=FILE)
+@click.option("--enroll", type=FILE, help="scp of the embeddings on the left of the trials.  [default: those of the test side]")
+@click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...': average these first; the left of a trial is then a model.")
+@click.option("--test", type=FILE, help="scp of the embeddings on the right.  [default: dvector.scp beside TRIALS, or else --enroll]")
+@click.option("-o", "--output", type=FILE, help="Where the scores go.  [default: stdout]")
+@click.option(
+    "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Order of the columns."
+)
+@click.option("--allow-missing", is_flag=True, help="Score the trials whose embeddings exist, and say how many do not.")
+def command(
+    trials: Path,
+    enroll: Path | None,
+    enroll_spk2utt: Path | None,
+    test: Path | None,
+    output: Path | None,
+    trials_format: str,
+    allow_missing: bool,
+) -> None:
+    """Print the cosine score of every trial of TRIALS, and the EER if the trials are labelled.
+
+    TRIALS holds lines 'enroll-id test-id [target|nontarget]'; the scores are lines 'enroll-id test-id score'.
+    With -o they go to a file and the EER to stdout; without, the scores go to stdout and the EER to stderr.
+
+    \b
+    Example:
+        sv-score data/test/trials --test exp/ge2e/test/dvector.scp -o exp/ge2e/scores
+    """
+    from sv_toolkit.backends.cosine import cosine_scores
+    from sv_toolkit.data.enrollment import read_enrollment
+    from sv_toolkit.data.trials import read_trials
+    from sv_toolkit.embeddings.lookup import find_embeddings, load_sides, warn_of_repeats
+    from sv_toolkit.reporting.results import one_line
+
+    listed = read_trials(trials, trials_format, unique=False)
+    models = None if enroll_spk2utt is None else read_enrollment(enroll_spk2utt)
+    left, right = load_sides(listed, enroll, test, models, allow_missing)
+    found = find_embeddings(listed, left, right, allow_missing)
+    warn_of_repeats(found.trials, models)
+    scores = cosine_scores(left.vectors, right.vectors, found.enroll_index, found.test_index).astype("float64").round(DECIMALS)
+    _write(found.trials.score_lines(scores, DECIMALS), output)
+    result = one_line(found.trials, scores, found.num_missing, listed.short_hash)
+    click.echo(result if output is not None else f"sv-score: {result}", err=output is None)
+
+
+def _write(lines: Iterable[bytes], output: Path | None) -> None:
+    from sv_toolkit.io.files import make_directory, whole_binary
+
+    if output is None:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+        return
+    make_directory(output.parent)
+    with whole_binary(output) as stream:
+        stream.writelines(lines)

@@ -1,0 +1,1 @@
+"""Results in print: numbers with their definition, their certainty and their origin."""
