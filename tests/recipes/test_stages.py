@@ -1,0 +1,90 @@
+"""utils/stages.sh: which stages run, what they say, and how a recipe ends."""
+
+import pytest
+
+SCRIPT = """#!/usr/bin/env bash
+# Three stages.
+set -euo pipefail
+stage=0
+stop_stage=2
+skip_stages=
+fail_in=9
+cmd=run_job
+. parse_options.sh
+. stages.sh
+try() { echo "ran $1"; if [ "$fail_in" = "$1" ]; then false; fi; }
+if should_run 0 "Zero"; then
+  try 0
+fi
+if should_run 1 "One"; then
+  need made 0
+  try 1
+fi
+if should_run 2 "Two"; then
+  try 2
+fi
+"""
+
+
+@pytest.fixture
+def stages(script, tmp_path):
+    (tmp_path / "made").touch()
+    return lambda *arguments: script(SCRIPT, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], [0, 1, 2]),
+        (["--stage", "1"], [1, 2]),
+        (["--stop-stage", "1"], [0, 1]),
+        (["--stage=1", "--stop-stage=1"], [1]),
+        (["--skip-stages", "0 2"], [1]),
+    ],
+)
+def test_the_asked_stages_run_in_order(stages, arguments, expected):
+    result = stages(*arguments)
+    assert result.returncode == 0
+    assert result.stdout.split("\n")[:-1] == [f"ran {stage}" for stage in expected]
+    assert result.stderr.count(" done after ") == len(expected)
+
+
+@pytest.mark.parametrize("option", ["--stage", "--stop-stage", "--skip-stages"])
+@pytest.mark.parametrize("value", ["abc", "99", "-1", "1.5", "3"])
+def test_a_stage_that_is_not_there_is_refused_with_the_range(stages, option, value):
+    result = stages(option, value)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"run.sh: error: {option} needs a stage from 0 to 2, got '{value}'\n"
+
+
+def test_nothing_to_run_is_an_error(stages):
+    result = stages("--stage", "2", "--stop-stage", "1")
+    assert result.returncode == 2
+    assert "nothing to run" in result.stderr
+
+
+def test_a_stray_word_is_refused(stages):
+    result = stages("train")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "got 'train'" in result.stderr
+
+
+def test_a_missing_input_names_the_stage_that_makes_it(stages, tmp_path):
+    (tmp_path / "made").unlink()
+    result = stages("--stage", "1")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "run.sh: error: made is missing: stage 0 makes it (--stage 0)" in result.stderr
+
+
+def test_a_failing_stage_ends_the_recipe_and_is_named(stages):
+    result = stages("--fail-in", "1")
+    assert result.returncode == 1
+    assert result.stdout == "ran 0\nran 1\n"
+    assert "stage 1 failed (exit 1) after" in result.stderr
+
+
+def test_a_job_gets_the_options_of_its_runner_and_keeps_its_words(script, tmp_path):
+    text = SCRIPT.replace("try 0", 'job log "two words" ";"').replace("need made 0", "")
+    (tmp_path / "runner").write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    (tmp_path / "runner").chmod(0o755)
+    assert script(text, "--stop-stage", "0", "--cmd", f"{tmp_path}/runner --mem 4G").stdout == "<--mem><4G><log><two words><;>"
