@@ -141,7 +141,8 @@ def energy_vad(energy: np.ndarray, config: EnergyVadConfig) -> np.ndarray:
     num_frames = len(energy)
     if num_frames == 0:
         return np.zeros(0, dtype=bool)
-    is_loud = energy > _threshold(energy.astype(np.float64), config)
+    energy = energy.astype(np.float64)
+    is_loud = energy > _threshold(energy, config)
     frame = np.arange(num_frames)
     start, stop = np.maximum(frame - config.frames_context, 0), np.minimum(frame + config.frames_context + 1, num_frames)
     running = np.concatenate([[0], np.cumsum(is_loud)])
