@@ -1,0 +1,213 @@
+"""local/ scripts on miniature trees: valid data directories, the documented split, refusals by name."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.validation import validate
+
+ROOT = Path(__file__).resolve().parents[2]
+AN4 = ROOT / "egs/an4/v1/local/prepare_an4.py"
+COMMANDS = ROOT / "egs/speech_commands/v1/local/prepare_speech_commands.py"
+WUW = ROOT / "egs/speech_commands/v1/local/prepare_wuw.py"
+
+
+def write_audio(path, sample_rate=16_000, seconds=0.1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(int(sample_rate * seconds)), sample_rate)
+
+
+def hashed(names):
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+@pytest.fixture
+def an4(tmp_path):
+    for part, speakers in (("an4_clstk", ("fash", "mjwl", "fbbh", "mwhw", "fjdn")), ("an4test_clstk", ("fcaw", "mblw"))):
+        for speaker in speakers:
+            for take in ("an251", "cen2"):
+                write_audio(tmp_path / f"an 4/wav/{part}/{speaker}/{take}-{speaker}-b.flac")
+    return tmp_path / "an 4"
+
+
+def test_an4_is_split_by_the_hash_of_the_speaker(run, tmp_path, an4):
+    result = run(AN4, "--any-size", "true", "--num-dev", "2", "an 4", "my data")
+    assert result.returncode == 0, result.stderr
+    sets = {name: DataDir.read(tmp_path / "my data" / name) for name in ("train", "dev", "test")}
+    order = hashed(["fash", "mjwl", "fbbh", "mwhw", "fjdn"])
+    assert set(sets["dev"].spk2utt) == set(order[:2])
+    assert set(sets["train"].spk2utt) == set(order[2:])
+    assert sets["test"].spk2utt == {"fcaw": ["fcaw-an251", "fcaw-cen2"], "mblw": ["mblw-an251", "mblw-cen2"]}
+    assert lines(tmp_path / "my data/test/spk2gender") == ["fcaw f", "mblw m"]
+    for name in sets:
+        assert validate(tmp_path / "my data" / name, read_data=True) == []
+
+
+def test_an4_of_another_size_is_refused(run, an4):
+    result = run(AN4, "an 4", "data")
+    assert result.returncode == 1
+    assert "the release has 74 speakers and 948 utterances, found 5 and 10" in result.stderr
+    assert "--any-size" in result.stderr
+
+
+def test_an4_that_is_not_there_is_refused(run):
+    result = run(AN4, "--any-size", "true", "nowhere", "data")
+    assert result.returncode == 1
+    assert "nowhere/wav/an4_clstk" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["an251-mjwl-b.flac", "an251.flac", "an251-fash-b.wav"])
+def test_an4_files_that_contradict_their_place_are_refused(run, an4, name):
+    write_audio(an4 / "wav/an4_clstk/fash" / name)
+    result = run(AN4, "--any-size", "true", "--num-dev", "1", "an 4", "data")
+    assert result.returncode == 1
+    assert name in result.stderr
+
+
+def test_the_real_an4_has_the_official_size(run, tmp_path, corpora):
+    result = run(AN4, corpora / "an4", "data")
+    assert result.returncode == 0, result.stderr
+    found = {name: len(lines(tmp_path / "data" / name / "utt2spk")) for name in ("train", "dev", "test")}
+    assert found["test"] == 130
+    assert found["train"] + found["dev"] == 948
+
+
+@pytest.fixture
+def speech_commands(tmp_path):
+    """Twelve speakers: those with an even number say four words, the others two, the last one alone one."""
+    speakers = [f"{number:08x}" for number in range(12)]
+    for number, speaker in enumerate(speakers):
+        for take in range(3 if number % 2 == 0 else 1):
+            write_audio(tmp_path / f"corpus/bed/{speaker}_nohash_{take}.wav")
+        if number < 11:
+            write_audio(tmp_path / f"corpus/cat/{speaker}_nohash_0.wav")
+    write_audio(tmp_path / "corpus/_background_noise_/hum.wav")
+    return speakers
+
+
+def prepare_commands(run, tmp_path, *options):
+    result = run(COMMANDS, "--words", "all", "--num-test", "3", "--num-dev", "2", *options, "corpus", "data")
+    assert result.returncode == 0, result.stderr
+    return {name: DataDir.read(tmp_path / "data" / name) for name in ("train", "dev", "test")}
+
+
+def test_speech_commands_are_split_by_the_hash_of_the_speaker(run, tmp_path, speech_commands):
+    sets = prepare_commands(run, tmp_path)
+    able = hashed(speech_commands[::2])
+    assert set(sets["test"].spk2utt) == set(able[:3])
+    assert set(sets["dev"].spk2utt) == set(able[3:5])
+    assert set(sets["train"].spk2utt) == set(speech_commands) - set(able[:5]) - {speech_commands[11]}
+    assert sets["test"].table("utt2keyword")[f"{able[0]}-bed-2"] == "bed"
+    for name in sets:
+        assert validate(tmp_path / "data" / name, read_data=True) == []
+
+
+def test_enrollment_with_one_and_two_takes_answers_the_same_trials(run, tmp_path, speech_commands):
+    test = tmp_path / "data/test"
+    prepare_commands(run, tmp_path)
+    one, two = ({line.split()[0]: line.split()[1:] for line in lines(test / f"enroll{count}")} for count in (1, 2))
+    assert one.keys() == two.keys()
+    assert all(len(takes) == 2 and takes[:1] == one[model] for model, takes in two.items())
+    enrolled = {take for takes in two.values() for take in takes}
+    keyword = dict(line.split() for line in lines(test / "utt2keyword"))
+    speaker = dict(line.split() for line in lines(test / "utt2spk"))
+    for name, is_same in (("trials_same_keyword", True), ("trials_cross_keyword", False)):
+        trials = [line.split() for line in lines(test / name)]
+        assert len({(model, tested) for model, tested, _ in trials}) == len(trials) > 0
+        for model, tested, answer in trials:
+            assert tested not in enrolled
+            assert (keyword[tested] == model.split("-")[1]) == is_same
+            assert (answer == "target") == (speaker[tested] == model.split("-")[0])
+        assert {answer for *_, answer in trials} == {"target", "nontarget"}
+
+
+def test_only_the_named_words_are_taken(run, tmp_path, speech_commands):
+    result = run(COMMANDS, "--words", "bed", "--num-test", "2", "--num-dev", "2", "corpus", "data")
+    assert result.returncode == 0, result.stderr
+    assert set(DataDir.read(tmp_path / "data/test").table("utt2keyword").values()) == {"bed"}
+
+
+@pytest.mark.parametrize(
+    ("words", "mentions"),
+    [(["--words", "cat dog"], "corpus/dog"), (["--words", "../x"], "--words"), (["--words", "all", "--num-test", "50"], "--num-test 50")],
+)
+def test_speech_commands_without_the_words_or_speakers_are_refused(run, speech_commands, words, mentions):
+    result = run(COMMANDS, *words, "corpus", "data")
+    assert result.returncode in (1, 2)
+    assert mentions in result.stderr
+
+
+HEADER = "utterance\tspeaker\tsession\tkeyword\tkeyword_start\tkeyword_end\tdate\tphone\tgender\tduration\n"
+
+
+@pytest.fixture
+def wuw(tmp_path):
+    rows = []
+    for speaker in ("wuw001", "wuw002"):
+        for session in ("00001", "00002"):
+            name = f"{speaker}-{session}-voyager"
+            write_audio(tmp_path / f"wuw/{speaker}/{name}.flac", sample_rate=8000, seconds=1)
+            rows.append(f"{name}\t{speaker}\t{session}\tvoyager\t0.25\t0.75\t2001-12-21\tcell\tm\t1.0\n")
+    return rows
+
+
+def test_an_utterance_of_wuw_is_the_keyword_in_its_session(run, tmp_path, wuw):
+    (tmp_path / "wuw/utterances.tsv").write_text(HEADER + "".join(wuw[:3]) + wuw[3].replace("0.75", "0.25"))
+    result = run(WUW, "wuw", "data/wuw")
+    assert result.returncode == 0, result.stderr
+    assert "1 of 4 utterances have no keyword marked and are left out: wuw002-00002-voyager" in result.stderr
+    data = DataDir.read(tmp_path / "data/wuw")
+    assert [(u.start, u.end) for u in data.utterances()] == [(0.25, 0.75)] * 3
+    assert data.table("utt2session")["wuw001-00002-voyager"] == "wuw001-00002"
+    assert validate(tmp_path / "data/wuw", read_data=True) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mentions"),
+    [
+        ("\tvoyager\t", "\t\t", "utterances.tsv:2: column 'keyword'"),
+        ("0.25", "soon", "wuw001-00001-voyager"),
+        ("00001-v", "00009-v", "wuw001-00009"),
+    ],
+)
+def test_a_wrong_list_of_wuw_is_refused_by_line_or_utterance(run, tmp_path, wuw, old, new, mentions):
+    (tmp_path / "wuw/utterances.tsv").write_text(HEADER + "".join(wuw).replace(old, new, 1))
+    result = run(WUW, "wuw", "data/wuw")
+    assert result.returncode == 1
+    assert mentions in result.stderr
+
+
+def test_noise_takes_the_named_folds(run, tmp_path):
+    for fold in (1, 2, 4):
+        write_audio(tmp_path / f"noise/rain/{fold}-17-A.ogg", sample_rate=44_100)
+    result = run("prepare_noise", "--folds", "1 2", "noise", "data/noise")
+    assert result.returncode == 0, result.stderr
+    assert DataDir.read(tmp_path / "data/noise").spk2utt == {"rain": ["rain-1-17-A", "rain-2-17-A"]}
+    assert validate(tmp_path / "data/noise", read_data=True) == []
+    assert run("prepare_noise", "--folds", "5", "noise", "data/other").returncode == 1
+
+
+def test_made_up_noise_is_repeatable_and_each_piece_its_own(run, tmp_path):
+    for name in ("a", "b"):
+        assert run("make_noise", "--num-each", "2", f"data/{name}").returncode == 0
+    files = sorted((tmp_path / "data/a_wav").iterdir())
+    contents = [file.read_bytes() for file in files]
+    assert len(set(contents)) == len(files) == 6
+    assert contents == [(tmp_path / "data/b_wav" / file.name).read_bytes() for file in files]
+    assert validate(tmp_path / "data/a", read_data=True) == []
+
+
+def test_a_second_run_does_nothing(run, tmp_path, an4):
+    words = (AN4, "--any-size", "true", "--num-dev", "2", "an 4", "data")
+    run(*words)
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "data").rglob("*")}
+    assert "already done" in run(*words).stderr
+    assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "data").rglob("*")}
