@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import socket
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TextIO
+from typing import BinaryIO, TextIO
 
 from sv_toolkit.errors import OutputError, plain
 
@@ -23,13 +24,16 @@ DIRECTORY_MODE = 0o750
 def whole_file(path: Path) -> Iterator[TextIO]:
     """Write text that appears at `path` only when the block ends without an error."""
     with whole_binary(path) as stream:
-        text = open(stream.fileno(), "w", encoding="utf-8", newline="\n", closefd=False)
-        yield text
-        text.flush()
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
 
 
 @contextlib.contextmanager
-def whole_binary(path: Path) -> Iterator[IO[bytes]]:
+def whole_binary(path: Path) -> Iterator[BinaryIO]:
     """Write bytes that appear at `path` only when the block ends without an error.
 
     The temporary file stands beside its target, so that the rename never crosses a file system.
@@ -44,10 +48,9 @@ def whole_binary(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
@@ -58,6 +61,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def current_umask() -> int:
+    """The permission bits that new files are denied."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -90,9 +94,22 @@ def loose_permissions(path: Path) -> str | None:
 
 def remove_leftovers(directory: Path) -> None:
     """Drop the temporary files of writers that were killed; call it while holding the lock."""
-    for leftover in directory.glob(".*.tmp"):
+    for leftover in directory.glob(".*.????????.tmp"):
         if leftover.is_file() and not leftover.is_symlink():
             leftover.unlink()
+
+
+_held_locks: set[int] = set()
+
+
+def _drop_inherited_locks() -> None:
+    """A lock lives as long as any process holds a copy of its handle: a forked worker must not outlive its parent with one."""
+    for handle in _held_locks:
+        os.close(handle)
+    _held_locks.clear()
+
+
+os.register_at_fork(after_in_child=_drop_inherited_locks)
 
 
 @contextlib.contextmanager
@@ -104,6 +121,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     lock = make_directory(directory) / ".lock"
     handle = _take_lock(lock, directory)
+    _held_locks.add(handle)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -112,6 +130,7 @@ def locked(directory: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             lock.unlink()
+        _held_locks.discard(handle)
         os.close(handle)
 
 
@@ -131,7 +150,7 @@ def _take_lock(lock: Path, directory: Path) -> int:
 
 def _is_same_file(path: Path, handle: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
+        return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
         return False
 
@@ -146,14 +165,13 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_bytes(data: bytes) -> str:
+    """Hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
 def regular_file(path: Path) -> bool:
     """True for a plain file (after links); False for devices, pipes, directories and what is missing."""
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)
+        return stat.S_ISREG(Path(path).stat().st_mode)
     except OSError:
         return False
-
-

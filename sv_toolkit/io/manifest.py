@@ -30,6 +30,7 @@ class Manifest:
 
 
 def manifest_path(directory: Path, name: str) -> Path:
+    """Where the manifest of the job `name` ("feats") lies."""
     return directory / f"{name}.manifest.json"
 
 
@@ -39,12 +40,13 @@ def describe_file(path: Path) -> dict[str, Any]:
     An scp holds absolute paths of the archives beside it.  The same work then has the same manifest wherever it is done.
     """
     if path.suffix == ".scp":
-        content = path.read_bytes().replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")
+        content = path.read_bytes().replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")  # noqa: PTH100 (links stay links)
         return {"size": len(content), "sha256": sha256_bytes(content)}
     return {"size": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write it whole; this is the last thing that a command does."""
     content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
     write_text(manifest_path(directory, manifest.name), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -60,10 +62,11 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise DataError(f"{plain(path)}: manifest format {content['format']!r}, this version reads {FORMAT}; --overwrite makes it anew")
-        return Manifest(name, content["job"], content["counts"], content["files"])
+        sizes = {file: {"size": int(known["size"]), "sha256": str(known["sha256"])} for file, known in content["files"].items()}
+        return Manifest(name, dict(content["job"]), dict(content["counts"]), sizes)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
 
 

@@ -47,12 +47,15 @@ class Sharded:
 
     @property
     def partial(self) -> Path:
+        """The hidden folder of an unfinished run."""
         return self.directory / f".{self.name}.partial"
 
     def ark(self, index: int) -> Path:
+        """The archive of a shard."""
         return self.directory / f"{self.name}.{index:04d}.ark"
 
     def record(self, index: int) -> Path:
+        """What a finished shard holds."""
         return self.partial / f"{index:04d}.json"
 
 
@@ -189,7 +192,7 @@ def _gather(target: Sharded, num_shards: int) -> Written:
     for index in range(num_shards):
         record = json.loads(target.record(index).read_text(encoding="utf-8"))
         for key, offset, shape in record["entries"]:
-            scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"
+            scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"  # noqa: PTH100 (links stay links)
             shapes[key] = shape
         skipped.update(record["skipped"])
     return Written(scp, shapes, skipped, [target.ark(index) for index in range(num_shards)])
@@ -204,5 +207,4 @@ def close_shards(target: Sharded, num_shards: int) -> None:
 
 
 def _numbered(target: Sharded) -> Iterator[Path]:
-    for path in target.directory.glob(f"{target.name}.[0-9][0-9][0-9][0-9].ark"):
-        yield path
+    yield from target.directory.glob(f"{target.name}.[0-9][0-9][0-9][0-9].ark")

@@ -49,27 +49,25 @@ def _collect(
 ) -> Iterator[Result]:
     waiting = list(reversed(tasks))
     running: dict[Future[Result], Any] = {}
-    while waiting or running:
-        while waiting and len(running) < num_jobs:  # no queue ahead: what a dead worker held is then known exactly
-            task = waiting.pop()
-            running[pool.submit(function, task)] = task
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            try:
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_jobs:  # no queue ahead: what a dead worker held is then known exactly
+                running[pool.submit(function, waiting[-1])] = waiting[-1]
+                waiting.pop()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = future.result()
-            except BrokenProcessPool:
-                held = "; ".join(describe(task) for task in running.values())
-                raise SvError(
-                    f"a worker process was killed (out of memory?) while the workers held {held}; run again, with a smaller --nj if memory is short"
-                ) from None
-            del running[future]
-            yield result
+                del running[future]
+                yield result
+    except BrokenProcessPool:  # from a result, or from submitting the next task
+        held = "; ".join(describe(task) for task in running.values()) or "none of the work"
+        raise SvError(
+            f"a worker process was killed (out of memory?) while the workers held {held}; run again, with a smaller --nj if memory is short"
+        ) from None
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
     for process in list((pool._processes or {}).values()):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+        process.kill()
 
 
 def _follow_parent(parent: int) -> None:
