@@ -28,18 +28,17 @@ def command(trials: Path, data: Path | None, train: Path | None, enroll_spk2utt:
         sv-check-trials --train data/train data/test/trials
     """
     from sv_toolkit.data.data_dir import DataDir
+    from sv_toolkit.data.enrollment import read_enrollment
     from sv_toolkit.data.trial_audit import audit, describe
     from sv_toolkit.data.trials import read_trials
     from sv_toolkit.errors import DataError
-    from sv_toolkit.io.tables import place, read_table
+    from sv_toolkit.io.tables import place
 
     listed = read_trials(trials, trials_format, unique=False)
     folder = data or (trials.parent if (trials.parent / "utt2spk").exists() else None)
     utt2spk = DataDir.read(folder, require=("utt2spk",)).utt2spk if folder is not None else None
     train_utt2spk = DataDir.read(train, require=("utt2spk",)).utt2spk if train is not None else None
-    models = None
-    if enroll_spk2utt is not None:
-        models = {name: keys.split() for name, keys in read_table(enroll_spk2utt, names="model utterance ...").items()}
+    models = read_enrollment(enroll_spk2utt) if enroll_spk2utt is not None else None
     found = audit(listed, utt2spk, train_utt2spk, models)
     click.echo(describe(listed, found.counts))
     for problem in found.problems:
