@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,11 +92,13 @@ def enroll_to_directory(dvectors: Path, spk2utt: Path, out: Path, overwrite: boo
         "models": digest_of(utterances_of),
         "vectors": sha256_bytes(embeddings.vectors.tobytes()),
     }
+    target = Sharded(out, TABLE, job)
     with locked(out):
         if not overwrite and is_finished(out, NAME, job):
+            shutil.rmtree(target.partial, ignore_errors=True)  # a run that was cut short between the manifest and its last step
             logger.info("%s: these models are already there; nothing to do", plain(out))
         else:
-            _write(Sharded(out, TABLE, job), models, overwrite)
+            _write(target, models, overwrite)
     return len(models.model_ids)
 
 
