@@ -31,5 +31,12 @@ def save(name: str, times: dict[str, list[float]], reference: str, unit: str, **
     for contender, median in medians.items():
         print(f"  {contender:28s} {1000 * median:10.2f} ms   {medians[reference] / median:6.2f} x {reference}")
     RESULTS.mkdir(exist_ok=True)
-    record = {"benchmark": name, "unit": unit, "cpu_seconds": times, "median": medians, "machine": platform.processor() or platform.machine(), **more}
+    record = {
+        "benchmark": name,
+        "unit": unit,
+        "cpu_seconds": times,
+        "median": medians,
+        "machine": platform.processor() or platform.machine(),
+        **more,
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -37,7 +37,9 @@ def main() -> None:
 
     count = sum(map(len, pieces))
     times = alternate({"ours": lambda: embed(network, inputs, windows), "resemblyzer": peers_way}, rounds=5)
-    save("dvector", times, reference="resemblyzer", unit=f"{count} windows of 160 frames, LSTM 3 x 256, float32, 1 thread", num_windows=count)
+    save(
+        "dvector", times, reference="resemblyzer", unit=f"{count} windows of 160 frames, LSTM 3 x 256, float32, 1 thread", num_windows=count
+    )
 
 
 if __name__ == "__main__":

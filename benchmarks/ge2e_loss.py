@@ -32,7 +32,9 @@ def main() -> None:
     embeddings = F.normalize(torch.randn(64, 10, 256), dim=-1).requires_grad_()
     loss = Ge2e(Ge2eConfig())
     torch.testing.assert_close(loss(embeddings).loss, loop_loss(embeddings, loss.scale, loss.offset))
-    times = alternate({"ours": lambda: loss(embeddings).loss.backward(), "loop": lambda: loop_loss(embeddings, loss.scale, loss.offset).backward()})
+    times = alternate(
+        {"ours": lambda: loss(embeddings).loss.backward(), "loop": lambda: loop_loss(embeddings, loss.scale, loss.offset).backward()}
+    )
     save("ge2e_loss", times, reference="loop", unit="one forward and backward, N=64 M=10 D=256, 1 thread; limit 6 ms")
 
 

@@ -168,7 +168,7 @@ def _model_file(folder: Path, name: str) -> Path:
         raise ModelError(f"{plain(folder)}: no such model folder; sv-train makes one")
     if not folder.is_dir():
         raise ModelError(
-            f"{plain(folder)}: is a file; a model is a folder with {WEIGHTS} and {DESCRIPTION}, as sv-train makes it{_hint(folder)}"
+            f"{plain(folder)}: is a file; a model is a folder with {WEIGHTS} and {DESCRIPTION} (the architecture), as sv-train makes it{_hint(folder)}"
         )
     path = folder / name
     if not regular_file(path):

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
         SvError: data, configuration or folder are wrong, in one line.
     """
     device = choose_device(options.device)
+    config = without_absent_vad(config, options.data)
     with locked(options.folder):
         _warn_loose(options.folder)
         if options.overwrite:
@@ -70,6 +71,16 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
         _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
         return _train(config, options, job, device)
+
+
+def without_absent_vad(config: TrainConfig, data: Path) -> TrainConfig:
+    """The configuration for data that has no voice activity decisions at all; the model remembers that it does not use them."""
+    if not config.input.use_vad or (data / "vad.scp").exists() or not (data / "feats.scp").exists():
+        return config
+    logger.warning(
+        "%s: no vad.scp: all frames count as speech, for this model always; sv-compute-vad %s leaves silence out", plain(data), plain(data)
+    )
+    return replace(config, input=replace(config.input, use_vad=False))
 
 
 def describe_job(config: TrainConfig, options: Options) -> dict[str, Any]:

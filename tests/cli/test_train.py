@@ -54,7 +54,9 @@ def data(tmp_path, rng):
 
 
 def run(data, exp, *options):
-    return CliRunner().invoke(train, [str(data), str(exp), "--config", str(data.parent / "c.toml"), "--threads", "1", "--device", "cpu", *options])
+    return CliRunner().invoke(
+        train, [str(data), str(exp), "--config", str(data.parent / "c.toml"), "--threads", "1", "--device", "cpu", *options]
+    )
 
 
 def test_options_override_the_configuration(data, tmp_path):

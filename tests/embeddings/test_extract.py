@@ -44,7 +44,9 @@ def write_data(folder, features):
 def content(folder):
     """Digests of all files, blind to the folder's own name."""
     return {
-        path.name: hashlib.sha256(path.read_bytes().replace(str(folder).encode(), b"@")).hexdigest() for path in folder.rglob("*") if path.is_file()
+        path.name: hashlib.sha256(path.read_bytes().replace(str(folder).encode(), b"@")).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 

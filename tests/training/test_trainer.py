@@ -177,6 +177,13 @@ def test_log_records_hold_no_wall_clock_time(data, tables, tmp_path):
     assert json.loads((tmp_path / "a.timing").read_text().splitlines()[0])["seconds"] > 0
 
 
+def test_data_without_any_vad_is_warned_of_and_the_model_remembers(data, tables, tmp_path, caplog):
+    (data / "vad.scp").unlink()
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+    assert "no vad.scp: all frames count as speech" in caplog.text
+    assert load_model(tmp_path / "exp")[1].input.use_vad is False
+
+
 def test_a_folder_with_someone_elses_model_is_left_alone(data, tables, tmp_path):
     run_training(train_config(tables, "x"), Options(data, tmp_path / "one"))
     (tmp_path / "two").mkdir()
