@@ -16,7 +16,7 @@ from sv_toolkit.errors import ArchiveError, shown
 from sv_toolkit.io.tables import place, read_table
 
 ROW_TOLERANCE = 3  # Kaldi's: segment ends are rounded, so a range may end up to this many rows late and is then cut
-_OFFSET = re.compile(r"(.+):(\d{1,19})\Z", re.ASCII | re.DOTALL)
+_MAX_DIGITS = 19  # of an offset
 _RANGE = re.compile(r"(?:(\d{1,10}):(\d{1,10})|:)(?:,(?:(\d{1,10}):(\d{1,10})|:))?\Z", re.ASCII)
 
 Ends = tuple[int, int]
@@ -70,10 +70,9 @@ def parse_location(value: str, scp: str, line: int) -> Location:
     if value.endswith("]") and "[" in value:
         value, _, text = value[:-1].rpartition("[")
         rows, columns = _parse_range(text, f"{scp}:{line}")
-    match = _OFFSET.match(value)
-    if match:
-        return Location(intern(match[1]), int(match[2]), rows, scp, line, columns)
     path, colon, tail = value.rpartition(":")
+    if path and tail.isdecimal() and tail.isascii() and len(tail) <= _MAX_DIGITS:
+        return Location(intern(path), int(tail), rows, scp, line, columns)
     if colon and "/" not in tail:
         raise ArchiveError(
             f"{scp}:{line}: offset {shown(tail)} of archive {shown(path)} is not a whole number of bytes; write the scp file again"
