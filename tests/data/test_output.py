@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from sv_toolkit.data import output
+from sv_toolkit.data.output import write_new_files, write_output
+from sv_toolkit.errors import OutputError
+from sv_toolkit.io.files import locked
+
+TEXTS = {"utt2spk": "u1 s\n", "wav.scp": "u1 x.wav\n", "1/utt2spk": "u1 s\n"}
+JOB = {"command": "sv-test"}
+
+
+def content(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_the_same_work_is_done_once(tmp_path):
+    assert write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    before = content(tmp_path / "out")
+    assert not write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == before
+    assert sorted(before) == ["1/utt2spk", "data.manifest.json", "utt2spk", "wav.scp"]
+
+
+def test_other_work_is_refused_unless_it_may_be_overwritten(tmp_path):
+    write_output(tmp_path / "out", {**TEXTS, "segments": "u1 u1 0 1\n"}, JOB, {}, overwrite=False)
+    before = content(tmp_path / "out")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == before
+    assert write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=True)
+    write_output(tmp_path / "new", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == content(tmp_path / "new")
+
+
+def test_a_directory_with_foreign_files_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        write_output(tmp_path, TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_changed_file_is_written_again(tmp_path):
+    write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "utt2spk").write_text("u1 other\n")
+    assert write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("num_written", range(5))
+def test_a_run_that_was_killed_is_finished_by_the_same_command(tmp_path, monkeypatch, num_written):
+    write_output(tmp_path / "clean", TEXTS, JOB, {}, overwrite=False)
+    calls = 0
+
+    def dying_write(path, text):
+        nonlocal calls
+        calls += 1
+        if calls > num_written:
+            (path.parent / f".{path.name}.abcd1234.tmp").write_text("half")
+            raise KeyboardInterrupt
+        path.write_text(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "write_text", dying_write)
+        patch.setattr(output, "write_manifest", lambda *_: dying_write(tmp_path / "out" / "data.manifest.json", "{}"))
+        with pytest.raises(KeyboardInterrupt):
+            write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    (tmp_path / "out" / ".lock").touch()
+    (tmp_path / "out" / "data.manifest.json").unlink(missing_ok=True)
+    assert write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == content(tmp_path / "clean")
+
+
+def test_a_run_that_was_killed_at_its_very_end_leaves_no_trace(tmp_path):
+    write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / ".data.started").write_text("x")
+    (tmp_path / "out" / ".lock").touch()
+    assert not write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+    assert content(tmp_path / "out") == before
+
+
+def test_two_writers_never_share_a_directory(tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="in use"):
+        write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=True)
+
+
+def test_single_files_are_not_replaced_by_others(tmp_path):
+    write_new_files({tmp_path / "a": b"1", tmp_path / "new" / "b": b"2"}, overwrite=False)
+    write_new_files({tmp_path / "a": b"1", tmp_path / "c": b"3"}, overwrite=False)
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_new_files({tmp_path / "d": b"4", tmp_path / "a": b"x"}, overwrite=False)
+    assert sorted(content(tmp_path)) == ["a", "c", "new/b"]
+    write_new_files({tmp_path / "a": b"x"}, overwrite=True)
+    assert (tmp_path / "a").read_bytes() == b"x"

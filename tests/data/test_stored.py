@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from sv_toolkit.data.data_dir import write_data_dir
+from sv_toolkit.data.validation import validate
+from sv_toolkit.io.archives import write_ark_scp
+from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
+
+IDS = ["spk1-u1", "spk1-u2", "spk2-u1"]
+
+
+@pytest.fixture
+def data(tmp_path, rng):
+    """Three utterances with audio of one second, features and decisions."""
+    for key in IDS:
+        soundfile.write(tmp_path / f"{key}.wav", rng.normal(0, 0.1, 8000), 8000)
+    path = tmp_path / "data"
+    tables = {"wav.scp": {key: str(tmp_path / f"{key}.wav") for key in IDS}, "utt2spk": {key: key[:4] for key in IDS}}
+    write_data_dir(path, {**tables, "utt2num_frames": dict.fromkeys(IDS, "98")})
+    write_ark_scp(path, "feats", {key: rng.normal(size=(98, 4)).astype(np.float32) for key in IDS})
+    write_ark_scp(path, "vad", {key: np.ones(98, np.float32) for key in IDS})
+    return path
+
+
+def only_problem(path):
+    assert validate(path) == []
+    problems = validate(path, read_data=True)
+    assert len(problems) == 1, problems
+    return str(problems[0])
+
+
+def test_good_data_has_no_problem(data):
+    assert validate(data, read_data=True) == []
+
+
+def test_missing_and_foreign_audio_is_found(data, tmp_path):
+    (tmp_path / "spk1-u2.wav").unlink()
+    assert "wav.scp:2: recording spk1-u2" in only_problem(data)
+    (tmp_path / "spk1-u2.wav").write_text("<html>404</html>")
+    assert "not an audio file" in only_problem(data)
+
+
+def test_a_device_is_no_audio(data):
+    text = (data / "wav.scp").read_text().splitlines()
+    (data / "wav.scp").write_text("\n".join([text[0], "spk1-u2 /dev/zero", text[2]]) + "\n")
+    assert "not a regular file" in only_problem(data)
+
+
+def test_several_channels_need_a_word_which(data, tmp_path, rng):
+    soundfile.write(tmp_path / "spk1-u2.wav", rng.normal(0, 0.1, (8000, 2)), 8000)
+    assert "2 channels" in only_problem(data)
+    (data / "reco2file_and_channel").write_text("spk1-u2 f A\n")
+    assert validate(data, read_data=True) == []
+
+
+def test_a_segment_past_the_end_of_its_recording_is_found(data):
+    (data / "segments").write_text("".join(f"{key} {key} 0.5 {4 if key == IDS[1] else 1}\n" for key in IDS))
+    message = only_problem(data)
+    assert "segments:2" in message
+    assert "ends at 4 s" in message
+    assert "1.000 s" in message
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (np.full((98, 4), np.nan, np.float32), ["feats.scp:2", "not finite"]),
+        (np.ones((98, 5), np.float32), ["feats.scp:2", "5 columns", "4"]),
+        (np.ones(98, np.float32), ["feats.scp:2", "matrix"]),
+        (np.ones((90, 4), np.float32), ["utt2num_frames:2", "98 frames", "90"]),
+    ],
+)
+def test_damaged_features_are_found(data, rng, matrix, words):
+    write_ark_scp(data, "feats", {key: rng.normal(size=(98, 4)).astype(np.float32) if key != IDS[1] else matrix for key in IDS})
+    (data / "vad.scp").unlink()
+    message = only_problem(data)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(("decisions", "words"), [(np.ones(93), ["93", "98"]), (np.full(98, 0.5), ["other than 0 and 1"])])
+def test_decisions_that_do_not_fit_are_found(data, decisions, words):
+    write_ark_scp(data, "vad", {key: np.ones(98, np.float32) if key != IDS[1] else decisions.astype(np.float32) for key in IDS})
+    message = only_problem(data)
+    assert all(word in message for word in ["vad.scp:2", "spk1-u2", *words]), message
+
+
+def test_bit_rot_is_found_by_the_checksum(data):
+    write_manifest(data, Manifest("fbank", {}, {}, {"feats.ark": describe_file(data / "feats.ark")}))
+    content = bytearray((data / "feats.ark").read_bytes())
+    content[200:400] = bytes(200)  # zeros are finite numbers: no look at the content sees them
+    (data / "feats.ark").write_bytes(content)
+    message = only_problem(data)
+    assert "feats.ark" in message
+    assert "checksum" in message
+
+
+def test_a_damaged_manifest_is_a_problem(data):
+    (data / "fbank.manifest.json").write_text("{")
+    assert "damaged manifest" in only_problem(data)
