@@ -189,7 +189,9 @@ def _is_begun(extraction: Extraction, target: Sharded) -> bool:
     """True if this very work was begun, or done, in the directory: what lies there is its own."""
     manifest = read_manifest(target.directory, extraction.name)
     begun = target.partial / "job"
-    return (manifest is not None and manifest.job == target.job) or (begun.is_file() and begun.read_text(encoding="utf-8") == digest_of(target.job))
+    return (manifest is not None and manifest.job == target.job) or (
+        begun.is_file() and begun.read_text(encoding="utf-8") == digest_of(target.job)
+    )
 
 
 def _is_equal(one: Path, other: Path) -> bool:

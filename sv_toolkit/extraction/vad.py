@@ -60,6 +60,7 @@ def compute_vad(
     source = DataDir.read(data, ("feats.scp",) if from_features else ("wav.scp", "utt2spk"), audio.allow_pipes)
     if config.kind == "webrtc":
         import_webrtcvad()  # here, before any work is done
+    _reader.cache_clear()  # feats.scp may be another one than in an earlier call of this process
     framing = find_framing(data, out, fbank_config)
     utterances = _with_features(source)
     inputs = ("utt2spk", "feats.scp") if from_features else (*AUDIO_TABLES, "feats.scp")
