@@ -105,6 +105,8 @@ class TrainerConfig:
         log_interval: steps between log lines.
         valid_interval: steps between EERs on held-out speakers and between checkpoints.
         patience: stop after so many EERs without a better one; 0 never stops early.
+        average: decay of a running mean of the weights, which is then the model (0.99 means over the last 100 steps
+            or so; Polyak averaging); 0: the weights themselves.
         amp: "none", "bf16" or "fp16" for the network (the loss is always computed in float32).
         preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop.
     """
@@ -114,6 +116,7 @@ class TrainerConfig:
     log_interval: int = 50
     valid_interval: int = 500
     patience: int = 0
+    average: float = 0.0
     amp: str = "none"
     preload_gb: float = 8.0
 
@@ -122,6 +125,7 @@ class TrainerConfig:
             _in_range(name, getattr(self, name), 1)
         _in_range("patience", self.patience, 0)
         _in_range("seed", self.seed, 0)
+        _in_range("average", self.average, 0, 0.99999)
         _in_range("preload_gb", self.preload_gb, 0)
         if self.amp not in ("none", "bf16", "fp16"):
             raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")

@@ -168,7 +168,7 @@ def describe_model(config: TrainConfig, index: FeatureIndex, job: dict[str, Any]
 def _finish(trainer: Trainer, description: Description, found: Examples, job: dict[str, Any], folder: Path) -> None:
     """Best and last model, what was left out, and last of all the manifest."""
     progress = trainer.progress
-    last = {name: tensor.cpu() for name, tensor in trainer.network.state_dict().items()}
+    last = {name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}
     best = trainer.best or last
     load_weights(make_network(description), best, "the trained network")  # a model with NaN weights is never published
     description.provenance.update(steps=progress.step, best_step=progress.best_step or progress.step)

@@ -8,6 +8,7 @@ killed and started again end with the same bits as one that was not.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.trainer.amp == "fp16")
         self.progress = resume.Progress()
         self.best: dict[str, Tensor] = {}
+        self.model = copy.deepcopy(self.network) if self.config.trainer.average else self.network
 
     def run(self) -> resume.Progress:
         """Train to the last step, or until stopped; the progress says which."""
@@ -78,6 +80,7 @@ class Trainer:
         for batch in self.batches(range(self.progress.step, trainer.steps)) if not self.progress.finished else ():
             self._count(self.step(batch), batch)
             self.progress.step += 1
+            self._average()
             step = self.progress.step
             if step % trainer.log_interval == 0 or step == trainer.steps:
                 self._report()
@@ -120,6 +123,15 @@ class Trainer:
         self.scaler.update()
         return output, norm
 
+    def _average(self) -> None:
+        """Move the model towards the weights; early on by more, so that the random start is soon forgotten."""
+        if self.model is self.network:
+            return
+        keep = min(self.config.trainer.average, self.progress.step / (self.progress.step + 9))
+        with torch.no_grad():
+            for mean, weight in zip(self.model.state_dict().values(), self.network.state_dict().values()):
+                mean.lerp_(weight, 1 - keep)
+
     def _not_finite(self, what: str, batch: Batch) -> ModelError:
         return ModelError(
             f"step {self.progress.step + 1}: the {what} is not finite (NaN or infinite); batch utterances {examples(batch.utterances, 5)}; "
@@ -152,10 +164,10 @@ class Trainer:
         progress.finished = progress.step == trainer.steps
         if self.validate is None:
             return
-        eer = self.validate(self.network)
+        eer = self.validate(self.model)
         if progress.best_step == 0 or eer < progress.best_eer:
             progress.best_eer, progress.best_step, progress.stale = eer, progress.step, 0
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
             progress.stale += 1
         self.reporter.valid(progress.step, eer, progress.best_eer, progress.best_step)
@@ -169,6 +181,7 @@ class Trainer:
             **resume.named("network", self.network.state_dict()),
             **resume.named("loss", self.loss.state_dict()),
             **resume.named("best", self.best),
+            **(resume.named("model", self.model.state_dict()) if self.model is not self.network else {}),
             **resume.optimizer_tensors(self.optimizer),
         }
         resume.save_checkpoint(self.folder, self.progress, tensors, self.job, regular)
@@ -179,6 +192,8 @@ class Trainer:
             self.progress, tensors = found
             self.network.load_state_dict(resume.under("network", tensors))
             self.loss.load_state_dict(resume.under("loss", tensors))
+            if self.model is not self.network:
+                self.model.load_state_dict(resume.under("model", tensors))
             self.best = resume.under("best", tensors)
             resume.restore_optimizer(self.optimizer, tensors)
             self.scaler.load_state_dict(self.progress.scaler)

@@ -19,7 +19,7 @@ from sv_toolkit.models.store import load_model
 from sv_toolkit.training import resume
 from sv_toolkit.training.config import OptimizerConfig, train_config
 from sv_toolkit.training.run import Options, run_training
-from sv_toolkit.training.trainer import make_optimizer
+from sv_toolkit.training.trainer import Trainer, make_optimizer
 
 
 def digests(folder):
@@ -66,6 +66,34 @@ def test_sgd_with_momentum_resumes_with_the_same_bytes(data, tables, tmp_path):
     run_training(config, Options(data, tmp_path / "broken", should_stop=stop_after(7)))
     run_training(config, Options(data, tmp_path / "broken"))
     assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
+
+
+def test_averaged_weights_resume_with_the_same_bytes_and_differ_from_the_last_step(data, valid, tables, tmp_path):
+    tables["trainer"]["average"] = 0.9
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "whole", valid))
+    run_training(config, Options(data, tmp_path / "broken", valid, should_stop=stop_after(7)))
+    run_training(config, Options(data, tmp_path / "broken", valid))
+    assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
+    job = json.loads((tmp_path / "whole/train.manifest.json").read_text())["job"]
+    final = resume.under("network", resume.load_newest(tmp_path / "whole", job)[1])
+    averaged = load_model(tmp_path / "whole/last")[0].state_dict()
+    assert max(float((averaged[name] - final[name]).abs().max()) for name in final) > 1e-4
+
+
+def test_the_average_agrees_with_its_recursion(data, tables):
+    network = LstmDvector(6, LstmConfig(8, 0, 1, 4))
+    tables["trainer"]["average"] = 0.5
+    trainer = Trainer(train_config(tables, "x"), network, Ge2e(Ge2eConfig()), lambda _: iter(()), None, data, {}, torch.device("cpu"), None)
+    expected = network.linear.bias.detach().clone()
+    for step in range(1, 15):
+        trainer.progress.step = step
+        with torch.no_grad():
+            network.linear.bias.normal_()
+        trainer._average()
+        keep = min(0.5, step / (step + 9))
+        expected = keep * expected + (1 - keep) * network.linear.bias.detach()
+    torch.testing.assert_close(trainer.model.linear.bias.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_frames_read_from_disk_crop_by_crop_train_the_same_model(data, tables, tmp_path):
