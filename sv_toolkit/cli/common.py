@@ -5,6 +5,7 @@ stdout is data, stderr is talk.  Exit 0: done; 1: the data or a file is wrong; 2
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -75,9 +76,13 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 def _forget_stdout() -> None:
     """Keep the interpreter from failing a second time when it flushes a stdout that cannot be written."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+    with contextlib.suppress(OSError, ValueError):  # full, closed, or no file at all
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        handle = sys.stdout.fileno()
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, handle)
+        os.close(devnull)
 
 
 class _TalkFormatter(logging.Formatter):

@@ -36,8 +36,8 @@ def command(data: Path, out: Path, factors: tuple[float, ...], include_original:
     from sv_toolkit.data.output import as_texts, say, write_output
 
     names = [f"{factor:g}" for factor in factors]
-    if "1" in names or len(set(names)) < len(names):
-        raise click.UsageError("--factor must not be 1 (--include-original adds the utterances as they are) and each may be given once")
+    if {"1", "nan"} & set(names) or len(set(names)) < len(names):
+        raise click.UsageError("--factor must be a number other than 1 (--include-original adds the utterances as they are), each given once")
     tables = perturb_speed(read_source(data), factors, include_original)
     counts = counts_of(tables)
     job = {"command": "sv-perturb-speed", "from": str(data), "factors": names}
