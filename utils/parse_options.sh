@@ -10,6 +10,7 @@
 # shellcheck shell=bash
 
 _options_script=${BASH_SOURCE[1]:-$0}
+_options_given=("$@") # for the record: stages.sh shows it
 # name=default lines in front of the line that sources this file
 _options_head=$(sed -n '/parse_options\.sh/q; /^[a-z][a-z0-9_]*=/p' "$_options_script")
 declare -A _options_default=()

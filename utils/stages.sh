@@ -7,7 +7,7 @@
 #
 # and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
 # sentence where the file that stage N makes is missing; `job LOG COMMAND` runs a command by way of --cmd.  Titles and
-# times go to stderr.
+# times go to stderr; the times also to $exp/stage_times, whose sum `wall_time` prints.
 # shellcheck shell=bash disable=SC2154
 
 _stages_script=${BASH_SOURCE[1]:-$0}
@@ -30,7 +30,12 @@ _stage_check() { # OPTION VALUE
 
 _stage_end() { # how it ended
   if [ -n "$_stage_running" ]; then
-    printf '== stage %s %s after %s s\n' "$_stage_running" "$1" "$((SECONDS - _stage_started))" >&2
+    local seconds=$((SECONDS - _stage_started))
+    printf '== stage %s %s after %s s\n' "$_stage_running" "$1" "$seconds" >&2
+    if [ "$1" = "done" ] && [ -n "${exp-}" ]; then
+      mkdir -p "$exp"
+      printf '%s %s\n' "$_stage_running" "$seconds" >>"$exp/stage_times"
+    fi
   fi
   _stage_running=
 }
@@ -56,6 +61,21 @@ should_run() {
 # need FILE STAGE: ends the recipe where FILE, which STAGE makes, is missing.
 need() {
   if [ ! -e "$1" ]; then _stages_error 1 "$1 is missing: stage $2 makes it (--stage $2)"; fi
+}
+
+# wall_time: seconds that the stages behind $exp took, each counted as it ran last.
+wall_time() {
+  { cat "$exp/stage_times" && printf '%s %s\n' "${_stage_running:-none}" "$((SECONDS - ${_stage_started:-$SECONDS}))"; } |
+    awk '{ last[$1] = $2 } END { for (stage in last) sum += last[stage]; print sum + 0 }'
+}
+
+# recipe_command: how the recipe was called, for RESULTS.md.
+recipe_command() {
+  local path
+  path=$(cd "$(dirname "$_stages_script")" && pwd)/${_stages_script##*/}
+  printf '%s' "${path#"${SV_ROOT-}"/}"
+  if [ ${#_options_given[@]} -gt 0 ]; then printf ' %q' "${_options_given[@]}"; fi
+  printf '\n'
 }
 
 # job LOG COMMAND...: runs COMMAND by way of --cmd, which may hold options of the job runner.

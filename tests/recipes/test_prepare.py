@@ -110,25 +110,6 @@ def test_speech_commands_are_split_by_the_hash_of_the_speaker(run, tmp_path, spe
         assert validate(tmp_path / "data" / name, read_data=True) == []
 
 
-def test_enrollment_with_one_and_two_takes_answers_the_same_trials(run, tmp_path, speech_commands):
-    test = tmp_path / "data/test"
-    prepare_commands(run, tmp_path)
-    one, two = ({line.split()[0]: line.split()[1:] for line in lines(test / f"enroll{count}")} for count in (1, 2))
-    assert one.keys() == two.keys()
-    assert all(len(takes) == 2 and takes[:1] == one[model] for model, takes in two.items())
-    enrolled = {take for takes in two.values() for take in takes}
-    keyword = dict(line.split() for line in lines(test / "utt2keyword"))
-    speaker = dict(line.split() for line in lines(test / "utt2spk"))
-    for name, is_same in (("trials_same_keyword", True), ("trials_cross_keyword", False)):
-        trials = [line.split() for line in lines(test / name)]
-        assert len({(model, tested) for model, tested, _ in trials}) == len(trials) > 0
-        for model, tested, answer in trials:
-            assert tested not in enrolled
-            assert (keyword[tested] == model.split("-")[1]) == is_same
-            assert (answer == "target") == (speaker[tested] == model.split("-")[0])
-        assert {answer for *_, answer in trials} == {"target", "nontarget"}
-
-
 def test_only_the_named_words_are_taken(run, tmp_path, speech_commands):
     result = run(COMMANDS, "--words", "bed", "--num-test", "2", "--num-dev", "2", "corpus", "data")
     assert result.returncode == 0, result.stderr

@@ -86,6 +86,11 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
+  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
+  sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
+  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+  echo "Untrained control, the quietest tenth of the frames:"
   sv-eval "$data/test/trials" "$exp/control/scores"
+  echo "GE2E LSTM:"
   sv-eval "$data/test/trials" "$exp/test/scores"
 fi

@@ -2,7 +2,7 @@
 # Text-dependent speaker verification on Speech Commands v0.01: one-second keywords of well over a thousand speakers.
 #
 #   ./run.sh                                        everything; downloads the corpus (1.4 GB)
-#   ./run.sh --corpus /corpora/speech_commands                  with a corpus that is there
+#   ./run.sh --corpus /corpora/speech_commands      with a corpus that is there
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
 set -euo pipefail
 
@@ -18,6 +18,7 @@ threads=2     # threads of the training; they decide the last digits of its resu
 device=auto   # where to train: auto, cpu or cuda
 seed=0        # seed of the training
 words="bed cat happy" # the keywords to take, or all
+enroll="1 2"  # numbers of utterances that enrollment models are made of
 num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers whose EER decides which model is best, out of the same
 wuw=          # folder of the WUW Corpus II: the model is tried across its sessions, too [default: not]
@@ -43,9 +44,15 @@ if should_run 0 "Prepare the data directories"; then
   fi
   "$RECIPE/local/prepare_speech_commands.py" --words "$words" --num-test "$num_test" --num-dev "$num_dev" "$corpus" "$data"
   sv-make-trials "$data/test"
+  for count in $enroll; do
+    for keyword in same different; do
+      sv-make-trials --keyword "$keyword" --num-enroll "$count" --enroll-spk2utt-out "$data/test/enroll${count}_$keyword" \
+        -o "$data/test/trials_enroll${count}_$keyword" "$data/test"
+    done
+  done
   if [ -n "$wuw" ]; then
     "$RECIPE/local/prepare_wuw.py" "$wuw" "$data/wuw"
-    sv-make-trials --session different "$data/wuw"
+    sv-make-trials --session different --per-utterance 50 "$data/wuw"
   fi
 fi
 
@@ -81,18 +88,46 @@ fi
 
 if should_run 5 "Extract d-vectors, and the untrained control"; then
   need "$exp/model.json" 4
-  job "$exp/log/dvector.log" sv-extract-dvector --nj "$nj" "$exp" "$data/test" "$exp/test"
-  job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
+  for name in test ${wuw:+wuw}; do
+    job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp" "$data/$name" "$exp/$name"
+    job "$exp/log/control_$name.log" sv-extract-control "$data/$name" "$exp/control_$name"
+  done
 fi
 
-if should_run 6 "Score"; then
+if should_run 6 "Score: all pairs, enrollment models, and across sessions"; then
   need "$exp/test/dvector.scp" 5
-  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" -o "$exp/test/scores"
-  sv-score "$data/test/trials" --test "$exp/control/dvector.scp" -o "$exp/control/scores"
+  for name in test ${wuw:+wuw}; do
+    sv-score "$data/$name/trials" --test "$exp/$name/dvector.scp" -o "$exp/$name/scores"
+    sv-score "$data/$name/trials" --test "$exp/control_$name/dvector.scp" -o "$exp/control_$name/scores"
+  done
+  for count in $enroll; do
+    for keyword in same different; do
+      sv-score "$data/test/trials_enroll${count}_$keyword" --enroll-spk2utt "$data/test/enroll${count}_$keyword" \
+        --test "$exp/test/dvector.scp" -o "$exp/test/scores_enroll${count}_$keyword"
+    done
+  done
 fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  sv-eval "$data/test/trials" "$exp/control/scores"
-  sv-eval "$data/test/trials" "$exp/test/scores"
+  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
+  for name in test ${wuw:+wuw}; do
+    control="$name, control: quietest tenth of the frames, untrained"
+    sv-eval "$data/$name/trials" "$exp/control_$name/scores" --results-row "$control" >>"$results"
+    sv-eval "$data/$name/trials" "$exp/$name/scores" --results-row "$name, GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+    echo "$control:"
+    sv-eval "$data/$name/trials" "$exp/control_$name/scores"
+    echo "$name, GE2E LSTM:"
+    sv-eval --by keyword "$data/$name/trials" "$exp/$name/scores"
+  done
+  for count in $enroll; do
+    for keyword in same different; do
+      list="test, enrolled with $count, $keyword keyword"
+      evaluate=(sv-eval --enroll-spk2utt "$data/test/enroll${count}_$keyword" "$data/test/trials_enroll${count}_$keyword"
+        "$exp/test/scores_enroll${count}_$keyword")
+      "${evaluate[@]}" --results-row "$list, GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+      echo "$list, GE2E LSTM:"
+      "${evaluate[@]}"
+    done
+  done
 fi

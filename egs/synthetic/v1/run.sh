@@ -77,6 +77,11 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  sv-eval --utt2spk "$data/test/utt2spk" "$data/test/trials" "$exp/control/scores"
-  sv-eval --utt2spk "$data/test/utt2spk" "$data/test/trials" "$exp/test/scores"
+  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
+  sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
+  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+  echo "Untrained control, the quietest tenth of the frames:"
+  sv-eval "$data/test/trials" "$exp/control/scores"
+  echo "GE2E LSTM:"
+  sv-eval "$data/test/trials" "$exp/test/scores"
 fi

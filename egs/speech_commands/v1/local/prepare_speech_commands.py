@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +13,6 @@ import click
 
 from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
 from sv_toolkit.errors import DataError, shown
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from enrollment import enrollment_files  # noqa: E402
 
 SUFFIXES = (".wav", ".flac")
 NAME = re.compile(r"(?P<speaker>[0-9a-f]{8})_nohash_(?P<take>\d+)")
@@ -91,9 +87,6 @@ def tables_of(clips: Iterable[Clip]) -> dict[str, dict[str, str]]:
 def command(corpus: Path, data: Path, words: str, num_test: int, num_dev: int, overwrite: bool) -> None:
     """Make the data directories DATA/{train,dev,test}, which share no speaker, of the folder CORPUS that holds WORD/*.
 
-    DATA/test also gets what enrollment needs: enroll1 and enroll2, models of one and of two takes of a word, and
-    trials_same_keyword and trials_cross_keyword, which hold for both.
-
     \b
     Example:
         local/prepare_speech_commands.py data/download/speech_commands data
@@ -107,9 +100,10 @@ def command(corpus: Path, data: Path, words: str, num_test: int, num_dev: int, o
     clips = find_clips(corpus.resolve(), wanted)
     for name, speakers in split_speakers(clips, num_test, num_dev).items():
         chosen = [clip for clip in clips if clip.speaker in speakers]
-        texts = as_texts(tables_of(chosen)) | (enrollment_files(chosen) if name == "test" else {})
         counts = {"utterances": len(chosen), "speakers": len(speakers)}
-        written = write_output(data / name, texts, {"command": "prepare_speech_commands", "set": name}, counts, overwrite)
+        written = write_output(
+            data / name, as_texts(tables_of(chosen)), {"command": "prepare_speech_commands", "set": name}, counts, overwrite
+        )
         say(written, data / name, f"{counts['utterances']} utterances of {counts['speakers']} speakers")
 
 
