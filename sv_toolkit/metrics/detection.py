@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SORT_AT_ONCE = 1 << 17  # lists up to this length are sorted whole; longer ones only near the crossing
-SAMPLE = 1 << 15  # scores per side that locate the crossing: the gap of the rates is then known to 0.004 (one deviation)
-SAMPLE_MARGIN = 0.02
+SORT_AT_ONCE = 1 << 15  # lists up to this length are sorted whole; longer ones only near the crossing
+SAMPLE = 1 << 14  # scores per side that locate the crossing: the gap of the rates is then known to 0.006 (one deviation)
+SAMPLE_MARGIN = 0.03
 
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -78,3 +78,9 @@ def test_vectors_without_a_direction_are_refused(rng, value):
 def test_vectors_of_two_dimensions_are_refused():
     with pytest.raises(ValueError, match="256 values, test vectors 128"):
         cosine_scores(np.ones((1, 256)), np.ones((1, 128)), np.zeros(1, int), np.zeros(1, int))
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_rows_that_are_not_there_are_refused(index):
+    with pytest.raises(ValueError, match="there are 3 vectors"):
+        cosine_scores(np.ones((3, 2)), np.ones((3, 2)), np.array([0, 1]), np.array([0, index]))
