@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,7 +117,8 @@ def write_new_files(files: Mapping[Path, bytes], overwrite: bool) -> None:
         if path.exists() and not overwrite:
             raise OutputError(f"{place(path)}: exists and holds something else; give --overwrite, or another name with -o")
     for path, data in todo.items():
-        make_directory(path.parent)
+        for leftover in make_directory(path.parent).glob(f".{glob.escape(path.name)}.????????.tmp"):
+            leftover.unlink()  # of a run that was killed; other files' temporaries are not ours to judge
         with whole_binary(path) as stream:
             stream.write(data)
 

@@ -101,3 +101,10 @@ def test_single_files_are_not_replaced_by_others(tmp_path):
     assert sorted(content(tmp_path)) == ["a", "c", "new/b"]
     write_new_files({tmp_path / "a": b"x"}, overwrite=True)
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_temporary_files_of_a_killed_run_go_and_others_stay(tmp_path):
+    for name in (".a.abcd1234.tmp", ".other.abcd1234.tmp"):
+        (tmp_path / name).touch()
+    write_new_files({tmp_path / "a": b"1"}, overwrite=False)
+    assert sorted(content(tmp_path)) == [".other.abcd1234.tmp", "a"]
