@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 
 import click
@@ -66,5 +67,7 @@ def _write(lines: Iterable[bytes], output: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     make_directory(output.parent)
+    for leftover in output.parent.glob(f".{escape(output.name)}.????????.tmp"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed
     with whole_binary(output) as stream:
         stream.writelines(lines)

@@ -155,6 +155,14 @@ def test_a_command_in_the_place_of_a_file_is_not_run(folder):
     assert not (folder / "ran").exists()
 
 
+def test_what_a_killed_run_left_is_cleared_away(folder):
+    (folder / "out").mkdir()
+    for name in (".scores.abcdefgh.tmp", ".other.abcdefgh.tmp"):
+        (folder / "out" / name).write_text("half a li")
+    assert run(folder / "trials.txt", "-o", folder / "out" / "scores").exit_code == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [".other.abcdefgh.tmp", "scores"]
+
+
 @pytest.mark.slow
 def test_a_million_trials_need_seconds_and_little_memory(folder, rng):
     pairs = (
