@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from sv_toolkit.cli.extract_fbank import command
 from sv_toolkit.cli.feature_options import FBANK_HELP, WINDOWS
-from sv_toolkit.features.fbank import WINDOW_TYPES, FbankConfig
+from sv_toolkit.features.fbank_config import WINDOW_TYPES, FbankConfig
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.manifest import read_manifest
 from sv_toolkit.io.tables import read_table, write_table
