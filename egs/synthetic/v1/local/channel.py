@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 NUM_RIPPLES = 4
+GOOD_LENGTH = 4000  # samples: the Fourier transform is fast for its multiples, which have small prime factors
 
 
 def random_curve(frequencies: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
     """A smooth random gain over the mel-like axis log(1 + f / 700), as a factor; `decibels` is its typical size."""
-    axis = np.log1p(frequencies / 700) / np.log1p(frequencies[-1] / 700)
-    curve = np.zeros(len(frequencies))
+    grid = np.linspace(0, 1, 65)
+    curve = np.zeros(len(grid))
     for ripple in range(1, NUM_RIPPLES + 1):
-        curve += rng.normal(0, decibels / ripple**0.5) * np.cos(np.pi * ripple * axis)
-    return 10 ** (curve / 20)
+        curve += rng.normal(0, decibels / ripple**0.5) * np.cos(np.pi * ripple * grid)
+    axis = np.log1p(frequencies / 700) / np.log1p(frequencies[-1] / 700)
+    return np.interp(axis, grid, 10 ** (curve / 20))
 
 
 def recorded(speech: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """`speech` as one recording of it might be: `(num_samples,)` float64, longer by the silence around it."""
     before, after = (int(seconds * sample_rate) for seconds in rng.uniform(0.1, 0.5, size=2))
     num_samples = before + len(speech) + after
-    padded = 1 << (num_samples - 1).bit_length()  # a length that the Fourier transform is fast for
+    padded = -(-num_samples // GOOD_LENGTH) * GOOD_LENGTH
     frequencies = np.fft.rfftfreq(padded, 1 / sample_rate)
     speech_spectrum = np.fft.rfft(np.pad(speech, (before, after)), padded) * random_curve(frequencies, 2, rng)
     noise_spectrum = rng.normal(size=(2, len(frequencies))).T.copy().view(complex)[:, 0] * random_curve(frequencies, 6, rng)

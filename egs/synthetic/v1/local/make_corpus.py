@@ -55,15 +55,15 @@ def speak(speaker: Speaker, corpus_dir: Path, view: Path) -> None:
     import soundfile
     from espeak import Synthesizer
 
-    from sv_toolkit.io.files import make_directory, whole_binary
+    from sv_toolkit.io.files import make_directory
 
     rng = np.random.default_rng([speaker.seed, speaker.number, 1])
     synthesizer = Synthesizer(view)
     folder = make_directory(corpus_dir / speaker.name)
     for utterance in speaker.utterances:
         samples = new_recording(synthesizer, voice_of(speaker), rng)
-        with whole_binary(folder / f"{utterance}.flac") as stream:
-            soundfile.write(stream, samples, SAMPLE_RATE, "PCM_16", format="FLAC")
+        # written in place: the manifest, written last, has the digest of each file, so that a torn one is found
+        soundfile.write(folder / f"{utterance}.flac", samples, SAMPLE_RATE, "PCM_16")
 
 
 def new_recording(synthesizer, voice, rng):
