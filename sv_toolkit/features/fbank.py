@@ -131,10 +131,13 @@ def _offsets(samples: np.ndarray, num_frames: int, config: FbankConfig) -> np.nd
     """Mean of every frame `(num_frames, 1)`, or zeros where it is to stay."""
     if not config.remove_dc_offset:
         return np.zeros((num_frames, 1), dtype=np.float32)
-    step = math.gcd(config.length_samples, config.shift_samples)  # frames are made of the same steps: add these up once
-    sums = np.add.reduce(samples[: len(samples) // step * step].reshape(-1, step), axis=1)
-    frames = np.lib.stride_tricks.sliding_window_view(sums, config.length_samples // step)[:: config.shift_samples // step]
-    return np.add.reduce(frames[:num_frames], axis=1, keepdims=True) * np.float32(1 / config.length_samples)
+    step = math.gcd(config.length_samples, config.shift_samples)  # all frames are made of the same steps: add these up once
+    length, shift = config.length_samples // step, config.shift_samples // step
+    steps = samples[: ((num_frames - 1) * shift + length) * step].reshape(-1, step)
+    running = np.zeros(len(steps) + 1)
+    np.cumsum(np.add.reduce(steps, axis=1), out=running[1:])
+    sums = running[length::shift] - running[:-length:shift]
+    return (sums / config.length_samples).astype(np.float32)[:, None]
 
 
 def _spectrum(frames: np.ndarray, config: FbankConfig) -> np.ndarray:
