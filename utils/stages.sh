@@ -73,7 +73,7 @@ wall_time() {
 recipe_command() {
   local path
   path=$(cd "$(dirname "$_stages_script")" && pwd)/${_stages_script##*/}
-  printf '%s' "${path#"${SV_ROOT-}"/}"
+  printf '%s' "${path#"${SV_ROOT:-.}"/}"
   if [ ${#_options_given[@]} -gt 0 ]; then printf ' %q' "${_options_given[@]}"; fi
   printf '\n'
 }

@@ -1,8 +1,10 @@
 """Every shell file of the project passes shellcheck, and recipes hold to the rules that it does not know."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,10 @@ def test_no_shell_file_is_overlooked():
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_shellcheck_finds_nothing(path):
-    if shutil.which("shellcheck") is None:
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    result = subprocess.run(["shellcheck", "--shell=bash", str(path)], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([shellcheck, "--shell=bash", str(path)], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 
 

@@ -88,3 +88,21 @@ def test_a_job_gets_the_options_of_its_runner_and_keeps_its_words(script, tmp_pa
     (tmp_path / "runner").write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
     (tmp_path / "runner").chmod(0o755)
     assert script(text, "--stop-stage", "0", "--cmd", f"{tmp_path}/runner --mem 4G").stdout == "<--mem><4G><log><two words><;>"
+
+
+def test_the_record_of_a_run_is_its_command_and_the_sum_of_its_last_stage_times(script, tmp_path):
+    text = SCRIPT.replace("fail_in=9", "exp=ex").replace('if [ "$fail_in" = "$1" ]; then false; fi', "sleep 1")
+    (tmp_path / "made").touch()
+    text += 'printf "%s|" "$(recipe_command)" "$(wall_time)"\n'
+    first = script(text, "--stop-stage", "1", "--exp", "a dir")
+    command, seconds = first.stdout.splitlines()[-1].split("|")[:2]
+    assert command == str(tmp_path / "run.sh") + r" --stop-stage 1 --exp a\ dir"
+    assert int(seconds) == sum(last_times(tmp_path / "a dir").values()) >= 2
+    again = script(text, "--stage", "1", "--exp", "a dir")
+    assert list(last_times(tmp_path / "a dir")) == ["0", "1", "2"]
+    assert int(again.stdout.split("|")[-2]) == sum(last_times(tmp_path / "a dir").values())
+
+
+def last_times(exp):
+    """Seconds of each stage as it ran last."""
+    return {stage: int(seconds) for stage, seconds in (line.split() for line in (exp / "stage_times").read_text().splitlines())}
