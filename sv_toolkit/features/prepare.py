@@ -24,7 +24,7 @@ class InputConfig:
         cmvn: "none"; "level" subtracts one number, the mean over all voiced frames and bins, so that the gain of
             the microphone cannot matter; "utterance" subtracts the mean of every bin; "sliding" is Kaldi's
             apply-cmvn-sliding over `cmvn_window` frames.
-        cmvn_variance: also divide by the deviation of every bin ("utterance" and "sliding").
+        cmvn_variance: also divide by the deviation, of every bin ("utterance", "sliding") or of all together ("level").
         use_vad: keep only the frames that vad.scp marks as voiced.
         scale: multiplies the result; log-mel energies spread over several nats, networks learn best near 1.
     """
@@ -60,6 +60,8 @@ def offset_and_gain(frames: np.ndarray, config: InputConfig) -> tuple[np.ndarray
     offset, gain = np.zeros(dim), np.full(dim, config.scale)
     if len(frames) and config.cmvn == "level":
         offset = np.full(dim, frames.mean(dtype=np.float64))
+        if config.cmvn_variance:
+            gain = gain / max(frames.std(dtype=np.float64), 1e-5)
     if len(frames) and config.cmvn == "utterance":
         offset = frames.mean(axis=0, dtype=np.float64)
         if config.cmvn_variance:

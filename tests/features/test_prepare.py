@@ -27,6 +27,12 @@ def test_level_normalization_takes_away_the_gain_and_nothing_else(features, is_v
     np.testing.assert_allclose(np.diff(louder, axis=1), np.diff(features[is_voiced], axis=1), atol=2e-5)
 
 
+def test_level_normalization_with_variance_gives_one_deviation_over_all_bins(features, is_voiced):
+    frames = prepare(features, is_voiced, InputConfig(cmvn="level", cmvn_variance=True, scale=1.0))
+    assert frames.mean() == pytest.approx(0, abs=1e-5)
+    assert frames.std() == pytest.approx(1, abs=1e-5)
+
+
 def test_utterance_normalization_gives_every_bin_mean_zero_and_deviation_one(features, is_voiced):
     frames = prepare(features, is_voiced, InputConfig(cmvn="utterance", cmvn_variance=True, scale=1.0))
     np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-5)
