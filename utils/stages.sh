@@ -65,8 +65,10 @@ need() {
 
 # wall_time: seconds that the stages behind $exp took, each counted as it ran last.
 wall_time() {
-  { cat "$exp/stage_times" && printf '%s %s\n' "${_stage_running:-none}" "$((SECONDS - ${_stage_started:-$SECONDS}))"; } |
-    awk '{ last[$1] = $2 } END { for (stage in last) sum += last[stage]; print sum + 0 }'
+  {
+    if [ -f "$exp/stage_times" ]; then cat "$exp/stage_times"; fi
+    if [ -n "$_stage_running" ]; then printf '%s %s\n' "$_stage_running" "$((SECONDS - _stage_started))"; fi
+  } | awk '{ last[$1] = $2 } END { for (stage in last) sum += last[stage]; print sum + 0 }'
 }
 
 # recipe_command: how the recipe was called, for RESULTS.md.

@@ -100,7 +100,7 @@ def test_the_record_of_a_run_is_its_command_and_the_sum_of_its_last_stage_times(
     assert int(seconds) == sum(last_times(tmp_path / "a dir").values()) >= 2
     again = script(text, "--stage", "1", "--exp", "a dir")
     assert list(last_times(tmp_path / "a dir")) == ["0", "1", "2"]
-    assert int(again.stdout.split("|")[-2]) == sum(last_times(tmp_path / "a dir").values())
+    assert 0 <= sum(last_times(tmp_path / "a dir").values()) - int(again.stdout.split("|")[-2]) <= 1  # the last stage was still running
 
 
 def last_times(exp):
