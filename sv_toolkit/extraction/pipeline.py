@@ -221,9 +221,9 @@ def _complete(
         write_table(out / name, entries)
     write_skipped(out, extraction.command, written.skipped)
     write_table(out / f"{extraction.table}.scp", written.scp)
-    files = [*written.arks, out / f"{extraction.table}.scp", *(out / name for name in more_tables)]
+    tables = {name: describe_file(out / name) for name in (f"{extraction.table}.scp", *more_tables)}
     counts = {"utterances": len(written.scp), "skipped": len(written.skipped)}
-    write_manifest(out, Manifest(extraction.name, target.job, counts, {path.name: describe_file(path) for path in files}))
+    write_manifest(out, Manifest(extraction.name, target.job, counts, {**written.files, **tables}))
     close_shards(target, len(written.arks))
 
 

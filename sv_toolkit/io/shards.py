@@ -61,12 +61,18 @@ class Sharded:
 
 @dataclass(frozen=True)
 class Written:
-    """`scp` lines' values by item, `shapes` of the arrays, and `skipped` reasons; all sorted by bytes."""
+    """What was written.
+
+    Attributes:
+        scp: `archive:offset` by item, as `shapes` of the arrays and the reasons of those that were `skipped`; sorted by bytes.
+        arks: the archives, and in `files` by name what a manifest says of them.
+    """
 
     scp: dict[str, str]
     shapes: dict[str, list[int]]
     skipped: dict[str, str]
     arks: list[Path]
+    files: dict[str, dict[str, Any]]
 
 
 def cut_shards(items: list[Any]) -> list[list[Any]]:
@@ -183,19 +189,21 @@ def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]])
             stream.write(encode_record(key, array))
     ark = target.ark(index)
     record = {"entries": entries, "skipped": skipped, "size": ark.stat().st_size, "sha256": sha256_file(ark)}
-    write_text(target.record(index), json.dumps(record, ensure_ascii=False))
+    # Written without ceremony: a record that was cut is no JSON, and its shard is made again.
+    target.record(index).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
     return len(items)
 
 
 def _gather(target: Sharded, num_shards: int) -> Written:
-    scp, shapes, skipped = {}, {}, {}
+    scp, shapes, skipped, files = {}, {}, {}, {}
     for index in range(num_shards):
         record = json.loads(target.record(index).read_text(encoding="utf-8"))
         for key, offset, shape in record["entries"]:
             scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"  # noqa: PTH100 (links stay links)
             shapes[key] = shape
         skipped.update(record["skipped"])
-    return Written(scp, shapes, skipped, [target.ark(index) for index in range(num_shards)])
+        files[target.ark(index).name] = {"size": record["size"], "sha256": record["sha256"]}
+    return Written(scp, shapes, skipped, [target.ark(index) for index in range(num_shards)], files)
 
 
 def close_shards(target: Sharded, num_shards: int) -> None:
