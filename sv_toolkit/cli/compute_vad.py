@@ -15,8 +15,8 @@ from sv_toolkit.cli.feature_options import (
     channel_option,
     config_option,
     fbank_options,
-    one_thread_each,
     override,
+    prepare_process,
     read_tables,
     resample_option,
 )
@@ -75,7 +75,7 @@ def command(
         sv-compute-vad --mode 3 --keep span data/train
         sv-compute-vad --kind energy --vad-energy-threshold 5 --config conf/vad.toml data/train
     """
-    one_thread_each()
+    prepare_process()
     from sv_toolkit.config import build
     from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
     from sv_toolkit.extraction.vad import compute_vad

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
-from sv_toolkit.cli.feature_options import one_thread_each
+from sv_toolkit.cli.feature_options import prepare_process
 
 
 @click.command(cls=SvCommand)
@@ -28,7 +28,7 @@ def command(data: Path, out: Path, max_bad: int, overwrite: bool, resume: bool) 
         sv-extract-control data/test exp/control
         sv-score data/test/trials --test exp/control/dvector.scp
     """
-    one_thread_each()
+    prepare_process()
     from sv_toolkit.extraction.control import extract_control
     from sv_toolkit.extraction.pipeline import RunOptions
 

@@ -24,8 +24,8 @@ from sv_toolkit.cli.feature_options import (
     channel_option,
     config_option,
     fbank_options,
-    one_thread_each,
     override,
+    prepare_process,
     read_tables,
     resample_option,
 )
@@ -68,7 +68,7 @@ def command(
         sv-extract-fbank --num-mel-bins 80 --snip-edges=false data/train
         sv-extract-fbank --config conf/fbank.toml --nj 8 data/train exp/fbank/train
     """
-    one_thread_each()
+    prepare_process()
     from sv_toolkit.config import build
     from sv_toolkit.extraction.fbank import extract_fbank
     from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
