@@ -21,7 +21,7 @@ def command(data: Path, out: Path, max_bad: int, overwrite: bool, resume: bool) 
     """Write an untrained vector of every utterance of DATA, the mean of its quietest frames, to OUT/dvector.scp.
 
     Nothing is learned from it and little voice is in it.  Where speakers were recorded once, its equal error rate
-    shows how much of a result is owed to level, channel and background; it belongs beside that result.
+    shows how much of a result is owed to channel and background; it belongs beside that result.
 
     \b
     Example:

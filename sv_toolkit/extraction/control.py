@@ -3,6 +3,9 @@
 Where every speaker was recorded once, level, channel and background identify the recording.  The mean spectrum of an
 utterance's quietest frames holds little voice and much of these; the equal error rate of its cosine scores, with
 nothing trained, belongs beside every result on such a corpus.
+
+The level itself is taken off each vector, as networks here never see it either: what is left tells recordings apart
+better (an equal error rate of 20 % instead of 27 on the test speakers of an4, 15 instead of 18 on Speech Commands).
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ def extract_control(data: Path, out: Path, options: RunOptions) -> int:
     """
     index = FeatureIndex(data, need_vad=False)
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
-    extraction = Extraction(COMMAND, NAME, TABLE, {"share": SHARE}, inputs=("utt2spk", "feats.scp"), is_data_dir=False)
+    extraction = Extraction(COMMAND, NAME, TABLE, {"share": SHARE, "level": False}, inputs=("utt2spk", "feats.scp"), is_data_dir=False)
 
     def speakers(written: Written) -> dict[str, dict[str, str]]:
         return {} if is_same(data, out) else {"utt2spk": {key: index.utt2spk[key] for key in written.scp}}
@@ -61,11 +64,12 @@ def extract_control(data: Path, out: Path, options: RunOptions) -> int:
 
 
 def control_vectors(index: FeatureIndex) -> dict[str, np.ndarray | Skip]:
-    """The vector `(dim,)` float64 of every utterance, or the reason why it has none."""
+    """The vector `(dim,)` of every utterance, its level taken off, or the reason why it has none."""
     vectors: dict[str, np.ndarray | Skip] = {}
     for utterance in index.utterances:
         try:
-            vectors[utterance] = quietest_mean(index.read(utterance)[0])
+            vector = quietest_mean(index.read(utterance)[0])
+            vectors[utterance] = vector - vector.mean()
         except (DataError, ArchiveError) as error:
             vectors[utterance] = Skip(plain(error, 1000))
     return vectors

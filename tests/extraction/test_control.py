@@ -43,14 +43,24 @@ def test_no_frames_have_no_quietest():
         quietest_mean(np.zeros((0, 4), np.float32))
 
 
-def test_vectors_are_the_quiet_spectra_without_their_common_mean(stored, tmp_path):
+def test_vectors_are_the_quiet_spectra_without_level_and_common_mean(stored, tmp_path):
     data, features = stored
     out = tmp_path / "out"
     assert extract_control(data, out, OPTIONS) == 10
     ids, vectors = read_vectors(out / "dvector.scp")
     expected = np.array([slow_quietest_mean(features[key]) for key in ids])
+    expected -= expected.mean(axis=1, keepdims=True)
     assert vectors == pytest.approx(expected - expected.mean(axis=0), abs=1e-5)
     assert read_table(out / "utt2spk") == read_table(data / "utt2spk")
+
+
+def test_the_gain_of_a_recording_does_not_matter(stored, tmp_path):
+    data, features = stored
+    extract_control(data, tmp_path / "before", OPTIONS)
+    write_ark_scp(data, "feats", {key: value + np.float32(len(value) / 50) for key, value in features.items()})
+    extract_control(data, tmp_path / "after", OPTIONS)
+    before, after = (read_vectors(tmp_path / name / "dvector.scp")[1] for name in ("before", "after"))
+    assert after == pytest.approx(before, abs=1e-5)
 
 
 def test_finished_work_is_not_done_again_and_foreign_vectors_stay(stored, tmp_path, contents):
