@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,6 @@ import click
 
 from sv_toolkit.cli.common import FILE, SvCommand
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGE_BLOCK = 1 << 25  # bytes; eight minutes of sound: longer ones go back to the system at once
 WINDOWS = ("povey", "hamming", "hanning", "rectangular", "sine", "blackman")
 MILLISECONDS = ("frame_length", "frame_shift")  # as in Kaldi; seconds everywhere else
@@ -89,15 +86,13 @@ resample_option = click.option("--resample", is_flag=True, help="Convert recordi
 def prepare_process() -> None:
     """Linear algebra on one thread, and freed memory kept; call it before numpy is imported.
 
-    There is one process for each processor already: threads on top of them make everything slower.  And one recording
-    follows the other: with glibc, giving the memory of each back and faulting it in again takes up to a fifth of the time.
+    There is one process for each processor already: threads on top of them make everything slower.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = "1"
-    with contextlib.suppress(OSError, AttributeError):  # another C library is left as it is
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
-        libc.mallopt(M_TRIM_THRESHOLD, 4 * LARGE_BLOCK)
+    from sv_toolkit.io.memory import keep_freed_memory
+
+    keep_freed_memory(LARGE_BLOCK)
 
 
 def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:

@@ -18,8 +18,9 @@ from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ModelError, OutputError, examples, plain
 from sv_toolkit.io.files import locked, loose_permissions, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, read_manifest, write_manifest
+from sv_toolkit.io.memory import keep_freed_memory
 from sv_toolkit.losses.registry import loss_entry
-from sv_toolkit.models.device import choose_device, keep_freed_memory
+from sv_toolkit.models.device import choose_device
 from sv_toolkit.models.store import Description, load_weights, make_network, save_model
 from sv_toolkit.training import resume
 from sv_toolkit.training.augment import Augment, load_noises
@@ -70,7 +71,7 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
             return resume.Progress(finished=True)
         _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
-        keep_freed_memory()
+        keep_freed_memory(1 << 30)
         return _train(config, options, job, device)
 
 

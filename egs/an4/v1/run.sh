@@ -4,6 +4,7 @@
 #   ./run.sh                                        everything; downloads the corpus (64 MB)
 #   ./run.sh --corpus /corpora/an4                  with a corpus that is there
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
+#   ./run.sh --num-dev 12 --data data/tune --exp exp/tune --stop-stage 4    tuning on held-out training speakers
 set -euo pipefail
 
 stage=0       # first stage to run
@@ -17,7 +18,7 @@ nj=$(nproc)   # parallel jobs
 threads=2     # threads of the training; they decide the last digits of its result
 device=auto   # where to train: auto, cpu or cuda
 seed=0        # seed of the training
-num_dev=12    # training speakers that are held out: their EER decides which model is best
+num_dev=0     # training speakers to hold out, for tuning; their EER then decides which model is best
 any_size=false # accept a corpus of another size than the official release
 train_config= # training configuration [default: conf/train.toml of the recipe]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
@@ -31,6 +32,8 @@ cmd=          # job runner [default: what cmd.sh says]
 train_config=${train_config:-$RECIPE/conf/train.toml}
 results=${results:-$RECIPE/RESULTS.md}
 features=$RECIPE/conf/features.toml
+held_out=()
+if [ "$num_dev" -gt 0 ]; then held_out=(dev); fi
 url=http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz
 
 if should_run 0 "Prepare the data directories"; then
@@ -54,21 +57,21 @@ fi
 
 if should_run 2 "Filter banks"; then
   need "$data/noise/wav.scp" 1
-  for name in train_sp dev test noise; do
+  for name in train_sp test noise "${held_out[@]}"; do
     job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
-  for name in train_sp dev test; do
+  for name in train_sp test "${held_out[@]}"; do
     job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
   done
 fi
 
 if should_run 4 "Train"; then
   need "$data/test/vad.scp" 3
-  job "$exp/log/train.log" sv-train --config "$train_config" --valid "$data/dev" --noise "$data/noise" --seed "$seed" \
+  job "$exp/log/train.log" sv-train --config "$train_config" ${held_out:+--valid "$data/dev"} --noise "$data/noise" --seed "$seed" \
     --device "$device" --threads "$threads" "$data/train_sp" "$exp"
 fi
 

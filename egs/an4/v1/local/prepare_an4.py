@@ -41,7 +41,7 @@ def find_recordings(corpus: Path, part: str, any_size: bool) -> dict[str, dict[s
 
 def hold_out(speakers: dict[str, dict[str, Path]], num_dev: int) -> set[str]:
     """The development speakers: the first by SHA-256 of the id, a choice that depends on nothing else."""
-    if not 0 < num_dev < len(speakers) - 1:
+    if not 0 <= num_dev < len(speakers) - 1:
         raise DataError(f"--num-dev must leave two speakers of {len(speakers)} to train with, got {num_dev}")
     return set(sorted(speakers, key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest())[:num_dev])
 
@@ -64,13 +64,13 @@ def write_set(data: Path, name: str, speakers: dict[str, dict[str, Path]], overw
 @click.command(cls=SvCommand)
 @click.argument("corpus", type=DIRECTORY)
 @click.argument("data", type=DIRECTORY)
-@click.option("--num-dev", type=click.IntRange(min=1), default=12, show_default=True, help="Training speakers held out for development.")
+@click.option("--num-dev", type=click.IntRange(min=0), default=0, show_default=True, help="Training speakers held out for development.")
 @click.option(
     "--any-size", type=bool, default=False, show_default=True, help="Accept other numbers of speakers and utterances than the release has."
 )
 @overwrite_option
 def command(corpus: Path, data: Path, num_dev: int, any_size: bool, overwrite: bool) -> None:
-    """Make the data directories DATA/{train,dev,test} of the folder CORPUS that holds wav/an4_clstk/SPEAKER/*.
+    """Make the data directories DATA/{train,test}, and DATA/dev with --num-dev, of the folder CORPUS that holds wav/an4_clstk/SPEAKER/*.
 
     \b
     Example:
@@ -80,7 +80,8 @@ def command(corpus: Path, data: Path, num_dev: int, any_size: bool, overwrite: b
     test = find_recordings(corpus.resolve(), "an4test_clstk", any_size)
     dev = hold_out(training, num_dev)
     write_set(data, "train", {speaker: takes for speaker, takes in training.items() if speaker not in dev}, overwrite)
-    write_set(data, "dev", {speaker: takes for speaker, takes in training.items() if speaker in dev}, overwrite)
+    if dev:
+        write_set(data, "dev", {speaker: takes for speaker, takes in training.items() if speaker in dev}, overwrite)
     write_set(data, "test", test, overwrite)
 
 
