@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import sys
 import types
 import typing
 from pathlib import Path
@@ -48,9 +49,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _parse_toml(text: str, where: str) -> dict[str, Any]:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:  # Python 3.10
+    else:
         import tomli as tomllib
     try:
         return tomllib.loads(text)

@@ -60,8 +60,7 @@ def shown(value: object, limit: int = 80) -> str:
     """
     text = str(value)
     cut = text if len(text) <= limit else text[: limit - 3] + "..."
-    quoted = ascii(cut) if any(not c.isprintable() for c in cut) else repr(cut)
-    return quoted
+    return ascii(cut) if any(not c.isprintable() for c in cut) else repr(cut)
 
 
 def plain(value: object, limit: int = 200) -> str:

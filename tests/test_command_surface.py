@@ -6,7 +6,6 @@ import re
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from sv_toolkit.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 each_command = pytest.mark.parametrize("name", sorted(COMMANDS))
-SECONDS_FOR_HELP = 0.2
-LOUD = "import sys; sys.modules['torch'] = None; sys.modules['scipy'] = None\n"  # importing either is now an error
+LOUD = "import sys; sys.modules.update(torch=None, scipy=None, numpy=None, soundfile=None)\n"  # importing one is now an error
 
 
 def run(name, *arguments, **environment):
@@ -48,7 +46,7 @@ def test_setup_makes_a_console_script_of_every_command():
 
 
 @each_command
-def test_help_works_without_torch_and_shows_an_example(name, tmp_path):
+def test_help_imports_nothing_heavy_and_shows_an_example(name, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(LOUD)
     result = run(name, "--help", PYTHONPATH=str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -56,22 +54,6 @@ def test_help_works_without_torch_and_shows_an_example(name, tmp_path):
     example = result.stdout.split("Example:")
     assert len(example) == 2, "one example section"
     assert re.search(rf"^\s+{name} ", example[1], re.MULTILINE)
-
-
-@each_command
-def test_help_is_quick(name):
-    best = min(_seconds(name) for _ in range(5))
-    assert best < SECONDS_FOR_HELP
-
-
-def _seconds(name):
-    """Processor time of --help: what a busy machine does to the clock on the wall does not count."""
-    before = os.times()
-    started = time.monotonic()
-    run(name, "--help")
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return min(used, time.monotonic() - started)
 
 
 @each_command

@@ -32,6 +32,7 @@ class SvCommand(click.Command):
         super().__init__(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end with its exit code."""
         name = ctx.info_name or "sv"
         talk_on_stderr(name)
         signal.signal(signal.SIGTERM, _terminated)
@@ -130,6 +131,7 @@ class Progress:
             self.bar.close()
 
     def advance(self, count: int) -> None:
+        """Note `count` more items as done."""
         self.done += count
         if self.bar is not None:
             self.bar.update(count)

@@ -37,7 +37,9 @@ def command(data: Path, out: Path, factors: tuple[float, ...], include_original:
 
     names = [f"{factor:g}" for factor in factors]
     if {"1", "nan"} & set(names) or len(set(names)) < len(names):
-        raise click.UsageError("--factor must be a number other than 1 (--include-original adds the utterances as they are), each given once")
+        raise click.UsageError(
+            "--factor must be a number other than 1 (--include-original adds the utterances as they are), each given once"
+        )
     tables = perturb_speed(read_source(data), factors, include_original)
     counts = counts_of(tables)
     job = {"command": "sv-perturb-speed", "from": str(data), "factors": names}

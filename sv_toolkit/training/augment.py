@@ -61,10 +61,10 @@ class Augment:
 def moved_offset(clean: np.ndarray, mixed: np.ndarray, cmvn: str) -> np.ndarray | float:
     """By how much the noise moves the mean that normalisation subtracts, judged by the crop."""
     if cmvn == "level":
-        return np.float32(mixed.mean() - clean.mean())
+        return float(mixed.mean() - clean.mean())
     if cmvn == "utterance":
         return mixed.mean(axis=0) - clean.mean(axis=0)
-    return np.float32(0)
+    return 0.0
 
 
 def load_noises(index: FeatureIndex, dim: int, cmvn: str) -> list[np.ndarray]:

@@ -28,8 +28,8 @@ class Frames:
 
     def remember(self, utterance: str, is_voiced: np.ndarray | None) -> None:
         """Hold only which rows of the archive are selected."""
-        selected = is_voiced is not None and self.config.use_vad
-        self.voiced[utterance] = np.flatnonzero(is_voiced).astype(np.int32) if selected else None
+        rows = None if is_voiced is None or not self.config.use_vad else np.flatnonzero(is_voiced).astype(np.int32)
+        self.voiced[utterance] = rows
 
     def cut(self, utterance: str, start: int, stop: int) -> np.ndarray:
         """Selected frames `[start, stop)`, before normalisation."""

@@ -70,6 +70,7 @@ class Trainer:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.trainer.amp == "fp16")
         self.progress = resume.Progress()
+        self.waited = 0.0
         self.best: dict[str, Tensor] = {}
         self.model = copy.deepcopy(self.network) if self.config.trainer.average else self.network
 
@@ -149,12 +150,12 @@ class Trainer:
         }
         for name, value in numbers.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-        self.waited = getattr(self, "waited", 0.0) + batch.seconds_waited
+        self.waited += batch.seconds_waited
 
     def _report(self) -> None:
         count = self.progress.sums.pop("num_steps")
         means = {name: value / count for name, value in sorted(self.progress.sums.items())}
-        means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])
+        means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])  # type: ignore[operator]
         self.reporter.steps(self.progress.step, means, self.waited)
         self.progress.sums, self.waited = {}, 0.0
 
