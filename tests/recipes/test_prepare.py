@@ -64,6 +64,13 @@ def test_an4_that_is_not_there_is_refused(run):
     assert "nowhere/wav/an4_clstk" in result.stderr
 
 
+def test_an4_without_development_speakers_trains_with_all(run, tmp_path, an4):
+    result = run(AN4, "--any-size", "true", an4, "data")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["test", "train"]
+    assert len({line.split()[1] for line in lines(tmp_path / "data/train/utt2spk")}) == 5
+
+
 @pytest.mark.parametrize("name", ["an251-mjwl-b.flac", "an251.flac", "an251-fash-b.wav"])
 def test_an4_files_that_contradict_their_place_are_refused(run, an4, name):
     write_audio(an4 / "wav/an4_clstk/fash" / name)
@@ -73,7 +80,7 @@ def test_an4_files_that_contradict_their_place_are_refused(run, an4, name):
 
 
 def test_the_real_an4_has_the_official_size(run, tmp_path, corpora):
-    result = run(AN4, corpora / "an4", "data")
+    result = run(AN4, "--num-dev", "12", corpora / "an4", "data")
     assert result.returncode == 0, result.stderr
     found = {name: len(lines(tmp_path / "data" / name / "utt2spk")) for name in ("train", "dev", "test")}
     assert found["test"] == 130
