@@ -4,6 +4,7 @@
 #   ./run.sh                                        everything; downloads the corpus (1.4 GB)
 #   ./run.sh --corpus /corpora/speech_commands      with a corpus that is there
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
+#   ./run.sh --features-config conf/telephone.toml --data data/telephone --exp exp/telephone    what a telephone passes
 set -euo pipefail
 
 stage=0       # first stage to run
@@ -23,6 +24,7 @@ num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers whose EER decides which model is best, out of the same
 wuw=          # folder of the WUW Corpus II: the model is tried across its sessions, too [default: not]
 train_config= # training configuration [default: conf/train.toml of the recipe]
+features_config= # filter banks and voice activity [default: conf/features.toml of the recipe]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 cmd=          # job runner [default: what cmd.sh says]
 
@@ -33,7 +35,7 @@ cmd=          # job runner [default: what cmd.sh says]
 . stages.sh
 train_config=${train_config:-$RECIPE/conf/train.toml}
 results=${results:-$RECIPE/RESULTS.md}
-features=$RECIPE/conf/features.toml
+features=${features_config:-$RECIPE/conf/features.toml}
 url=https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.01.tar.gz
 sha256=743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d
 
