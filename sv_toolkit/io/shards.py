@@ -24,7 +24,7 @@ from sv_toolkit.io.files import make_directory, sha256_file, whole_binary, write
 from sv_toolkit.io.manifest import digest_of, manifest_path
 from sv_toolkit.io.workers import run_tasks
 
-MIN_SHARD, MAX_SHARD, USUAL_NUM_SHARDS = 8, 2000, 64
+MIN_SHARD, MAX_SHARD, USUAL_NUM_SHARDS = 8, 2000, 16
 
 
 @dataclass(frozen=True)
