@@ -44,7 +44,6 @@ class FeatureIndex:
         if not self.utterances:
             raise DataError(f"{plain(path)}/feats.scp: empty: no utterance has features; run sv-extract-fbank {plain(path)}")
         self.utt2spk = {utterance: data.utt2spk[utterance] for utterance in self.utterances}
-        self.num_lost = len(known_lost)
         self.dim = self._first_dim()
 
     def _first_dim(self) -> int:
@@ -56,10 +55,6 @@ class FeatureIndex:
             if len(shape) == 2 and shape[0] > 0:
                 return int(shape[1])
         return 0
-
-    def num_frames(self, utterance: str) -> int:
-        """Rows of the feature matrix, from its header."""
-        return int(self.features.shape(utterance)[0])
 
     def read(self, utterance: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Features `(num_frames, dim)` float32 and decisions `(num_frames,)` bool (None without VAD).
