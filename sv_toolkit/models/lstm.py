@@ -6,10 +6,10 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.models.network import SpeakerNetwork
 
 POOLINGS = ("last", "mean")
 
@@ -46,7 +46,7 @@ class LstmConfig:
             raise ConfigError(f"dropout must lie in [0, 1), got {self.dropout}")
 
 
-class LstmDvector(nn.Module):
+class LstmDvector(SpeakerNetwork):
     """Frames to a unit-length d-vector: LSTM layers, pooling over time, a linear layer, L2 norm (Eq. 4)."""
 
     def __init__(self, feature_dim: int, config: LstmConfig) -> None:
@@ -58,17 +58,12 @@ class LstmDvector(nn.Module):
         )
         self.linear = nn.Linear(config.projection_size or config.hidden_size, config.embedding_dim)
 
-    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """D-vectors `(batch, embedding_dim)` of `(batch, num_frames, feature_dim)`.
-
-        Args:
-            lengths: `(batch,)` frames that count; what follows them is padding, which a causal network never
-                sees before the last counted frame.
-        """
+    def raw(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """D-vectors before the L2 norm; a causal network never sees padding before the last counted frame."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
             outputs, _ = self.lstm(features)
-        return F.normalize(self.linear(pool(outputs, lengths, self.config.pooling)).float(), dim=-1)
+        return self.linear(pool(outputs, lengths, self.config.pooling)).float()
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """The projections, whose learning rate the paper's recipe halves."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
+from sv_toolkit.models.network import SpeakerNetwork
 
-ARCHITECTURES: dict[str, tuple[type, type[nn.Module]]] = {"lstm": (LstmConfig, LstmDvector)}
+ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {"lstm": (LstmConfig, LstmDvector)}
 
 
 def architecture_entry(name: str) -> tuple[type, Any]:

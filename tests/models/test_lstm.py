@@ -32,6 +32,13 @@ def test_what_stands_in_the_padding_does_not_matter():
     torch.testing.assert_close(network(batch, lengths), network(other, lengths))
 
 
+def test_embeddings_are_the_raw_outputs_made_unit_length():
+    network, batch = small(), torch.randn(5, 4, 6)
+    raw = network.raw(batch, torch.tensor([4, 3, 2, 1, 4]))
+    assert raw.dtype == torch.float32 and raw.shape == (5, 7)
+    torch.testing.assert_close(network(batch, torch.tensor([4, 3, 2, 1, 4])), raw / raw.norm(dim=-1, keepdim=True))
+
+
 def test_embeddings_have_unit_length():
     torch.testing.assert_close(small()(torch.randn(5, 4, 6)).norm(dim=-1), torch.ones(5))
 
