@@ -77,3 +77,45 @@ def test_a_failed_download_names_the_address_and_the_way_out(run, tmp_path):
     assert "nowhere.tar.gz: cannot be downloaded" in result.stderr
     assert "--corpus" in result.stderr
     assert not list((tmp_path / "downloads").iterdir())
+
+
+def md5_list(tmp_path, path, digest=None):
+    digest = digest or hashlib.md5(path.read_bytes()).hexdigest()
+    (tmp_path / "md5sum.txt").write_text(f"{'0' * 32}  other.tar.gz\n{digest}  {path.name}\n")
+    return tmp_path / "md5sum.txt"
+
+
+def test_an_archive_with_the_listed_md5_is_unpacked(run, tmp_path, archive):
+    path = archive(("bed/a.wav", b"abc"))
+    result = run("fetch_archive", "--md5-file", md5_list(tmp_path, path), path.as_uri(), "downloads/corpus")
+    assert result.returncode == 0, result.stderr
+    assert "MD5 as in" in result.stderr
+    assert (tmp_path / "downloads/corpus/bed/a.wav").read_bytes() == b"abc"
+
+
+def test_another_md5_than_the_listed_one_is_refused(run, tmp_path, archive):
+    path = archive(("bed/a.wav", b"abc"))
+    result = run("fetch_archive", "--md5-file", md5_list(tmp_path, path, "f" * 32), path.as_uri(), "downloads/corpus")
+    assert result.returncode == 1
+    assert hashlib.md5(path.read_bytes()).hexdigest() in result.stderr
+    assert not (tmp_path / "downloads/corpus").exists()
+
+
+def test_an_archive_that_the_list_does_not_know_is_not_even_downloaded(run, tmp_path, archive):
+    sums = md5_list(tmp_path, archive(("a", b"abc")))
+    result = run("fetch_archive", "--md5-file", sums, (tmp_path / "unknown.tar.gz").as_uri(), "downloads/corpus")
+    assert result.returncode == 1
+    assert "md5sum.txt: holds no line 'MD5  unknown.tar.gz'" in result.stderr
+    assert not (tmp_path / "downloads").exists()
+
+
+def test_a_plain_file_is_kept_as_it_is_and_fetched_once(run, tmp_path):
+    source = tmp_path / "veri_test.txt"
+    source.write_text("1 a b\n")
+    words = ("fetch_archive", "--plain", source.as_uri(), "downloads/lists")
+    assert run(*words).returncode == 0
+    source.unlink()
+    again = run(*words)
+    assert again.returncode == 0, again.stderr
+    assert hashlib.sha256(b"1 a b\n").hexdigest() in again.stderr
+    assert (tmp_path / "downloads/lists/veri_test.txt").read_text() == "1 a b\n"
