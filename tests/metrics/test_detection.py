@@ -14,12 +14,15 @@ from sv_toolkit.metrics.detection import (
     COSTS,
     OperatingPoint,
     actual_dcf,
+    cllr,
     det_points,
     eer_operating_point,
     equal_error_rate,
     error_rates,
+    false_alarm_rate_at,
     false_reject_rate_at,
     min_dcf,
+    probit,
 )
 
 tied_scores = st.lists(st.integers(-5, 5), min_size=1, max_size=30).map(lambda values: np.array(values, dtype=np.float64))
@@ -263,3 +266,76 @@ def test_what_has_no_error_rate_is_refused(function, target, nontarget, message)
 def test_impossible_operating_points_are_refused(arguments):
     with pytest.raises(ValueError, match="p_target|costs"):
         OperatingPoint(*arguments)
+
+
+@given(any_scores, any_scores, st.sampled_from([0.0, 0.01, 0.29, 0.5, 1.0]))
+def test_false_alarms_are_the_fewest_that_the_misses_allow(target, nontarget, allowed):
+    expected = min(false_alarm for _, miss, false_alarm in slow_rates(target, nontarget) if miss <= allowed)
+    assert false_alarm_rate_at(target, nontarget, allowed) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("function", [false_reject_rate_at, false_alarm_rate_at])
+@pytest.mark.parametrize("allowed", [-0.1, 1.1, math.nan])
+def test_a_rate_to_keep_lies_between_0_and_1(function, allowed):
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\]"):
+        function(np.array([1.0]), np.array([0.0]), allowed)
+
+
+@given(any_scores, any_scores)
+def test_cllr_agrees_with_the_definition(target, nontarget):
+    target, nontarget = target / 1e4, nontarget / 1e4
+    miss = sum(math.log2(1 + math.exp(-llr)) for llr in target) / len(target)
+    false_alarm = sum(math.log2(1 + math.exp(llr)) for llr in nontarget) / len(nontarget)
+    assert cllr(target, nontarget) == pytest.approx((miss + false_alarm) / 2, rel=1e-12, abs=1e-12)
+
+
+def test_cllr_of_extreme_ratios_does_not_overflow():
+    assert cllr(np.array([1e4]), np.array([-1e4])) == 0
+    assert cllr(np.array([-1e4], np.float32), np.array([0.0], np.float32)) == pytest.approx((1e4 / math.log(2) + 1) / 2)
+
+
+@given(any_scores, any_scores)
+def test_cllr_is_the_same_with_roles_and_signs_swapped(target, nontarget):
+    assert cllr(-nontarget, -target) == pytest.approx(cllr(target, nontarget), rel=1e-12)
+
+
+def test_probit_undoes_the_normal_distribution_function():
+    deviations = np.linspace(-30, 3, 200)
+    rates = [math.erfc(-z / math.sqrt(2)) / 2 for z in deviations]
+    np.testing.assert_allclose(probit(rates), deviations, rtol=1e-12, atol=1e-12)
+    assert probit([0.0, 0.5, 1.0]).tolist() == [-math.inf, 0.0, math.inf]
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\]"):
+        probit([0.5, math.nan])
+
+
+def test_probit_agrees_with_scipy():
+    special = pytest.importorskip("scipy.special")
+    rates = np.concatenate([np.logspace(-300, -1, 200), np.linspace(0.1, 0.999999, 300)])
+    np.testing.assert_allclose(probit(rates), special.ndtri(rates), rtol=1e-14, atol=1e-15)
+
+
+FACTS = {  # prior, cost of a miss, cost of a false alarm, as the evaluations' plans have them
+    "sre08": [(0.01, 10, 1)],
+    "sre10": [(0.001, 1, 1)],
+    "sre16": [(0.01, 1, 1), (0.005, 1, 1)],
+    "voxceleb": [(0.01, 1, 1)],
+    "voxsrc": [(0.05, 1, 1)],
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_named_operating_points_are_those_of_the_evaluation_plans(name):
+    assert [(point.p_target, point.c_miss, point.c_fa) for point in COSTS[name]] == FACTS[name]
+
+
+@given(any_scores, any_scores, st.sampled_from(sorted(COSTS)))
+def test_actual_dcf_agrees_with_the_definition(target, nontarget, name):
+    costs = []
+    for p_target, c_miss, c_fa in FACTS[name]:
+        threshold = math.log(c_fa * (1 - p_target) / (c_miss * p_target))
+        if any(abs(llr - threshold) < 1e-9 for llr in (*target, *nontarget)):
+            return  # two ways to write the threshold may differ in its last bit
+        miss = sum(llr < threshold for llr in target) / len(target)
+        false_alarm = sum(llr >= threshold for llr in nontarget) / len(nontarget)
+        costs.append((c_miss * p_target * miss + c_fa * (1 - p_target) * false_alarm) / min(c_miss * p_target, c_fa * (1 - p_target)))
+    assert actual_dcf(target, nontarget, COSTS[name]) == pytest.approx(sum(costs) / len(costs), rel=1e-12, abs=1e-12)
