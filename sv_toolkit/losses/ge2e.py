@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput
+from sv_toolkit.losses.term import LossSize, ScaledTerm, check_choice, check_positive, check_reduction, reduced
+from sv_toolkit.losses.vectors import unit
 
 
-def ge2e_cosines(embeddings: Tensor) -> Tensor:
+def exclusive_cosines(embeddings: Tensor) -> Tensor:
     """Cosine of every embedding with every speaker's centroid, itself left out of its own.
 
     Wan et al. 2018, Eqs. 1, 8 and 9 without w and b.
@@ -25,15 +26,40 @@ def ge2e_cosines(embeddings: Tensor) -> Tensor:
         `(num_speakers, num_utterances, num_speakers)`; `[j, i, k]` is cos(e_ji, c_k), with c_j^(-i) where k = j.
     """
     num_speakers, num_utterances, _ = embeddings.shape
-    if num_utterances < 2:
-        raise ValueError(f"GE2E needs at least 2 utterances per speaker, got {num_utterances}")
-    unit = F.normalize(embeddings, dim=-1)
-    total = unit.sum(dim=1)
-    to_all = unit.flatten(0, 1) @ F.normalize(total, dim=-1).T
-    to_own = (unit * F.normalize(total[:, None] - unit, dim=-1)).sum(dim=-1)
-    speakers = torch.arange(num_speakers, device=unit.device)
+    _refuse_single(num_utterances)
+    vectors = unit(embeddings)
+    total = vectors.sum(dim=1)
+    to_all = vectors.flatten(0, 1) @ unit(total).T
+    to_own = (vectors * unit(total[:, None] - vectors)).sum(dim=-1)
+    speakers = torch.arange(num_speakers, device=vectors.device)
     cosines = to_all.view(num_speakers, num_utterances, num_speakers)
     return cosines.scatter(2, speakers[:, None, None].expand(-1, num_utterances, 1), to_own[..., None])
+
+
+def inclusive_cosines(embeddings: Tensor) -> Tensor:
+    """Cosine of every embedding with every speaker's centroid, itself included in its own: Eqs. 1 and 5 without w and b.
+
+    Args and Returns as `exclusive_cosines`; one utterance per speaker is its own centroid.
+    """
+    vectors = unit(embeddings)
+    return vectors @ unit(vectors.sum(dim=1)).T
+
+
+def split_cosines(embeddings: Tensor) -> Tensor:
+    """Cosine of every embedding with every speaker's centroid over the other half of the utterances.
+
+    Utterances at even and at odd positions are the two halves; each is scored against the centroids of the other,
+    so that own and other speakers are met on equal terms.  This is what the authors' published code computes in
+    place of Eqs. 8 and 9.  An odd number of utterances makes halves that differ by one.
+
+    Args and Returns as `exclusive_cosines`.
+    """
+    _refuse_single(embeddings.shape[1])
+    vectors = unit(embeddings)
+    cosines = vectors.new_empty(*vectors.shape[:2], len(vectors))
+    cosines[:, 0::2] = vectors[:, 0::2] @ unit(vectors[:, 1::2].sum(dim=1)).T
+    cosines[:, 1::2] = vectors[:, 1::2] @ unit(vectors[:, 0::2].sum(dim=1)).T
+    return cosines
 
 
 def ge2e_softmax(similarity: Tensor) -> Tensor:
@@ -55,7 +81,13 @@ def ge2e_contrast(similarity: Tensor) -> Tensor:
     return 1 - torch.sigmoid(own) + torch.sigmoid(hardest)
 
 
+def _refuse_single(num_utterances: int) -> None:
+    if num_utterances < 2:
+        raise ValueError(f"GE2E needs at least 2 utterances per speaker, got {num_utterances}")
+
+
 METHODS = {"softmax": ge2e_softmax, "contrast": ge2e_contrast}
+CENTROIDS = {"exclusive": exclusive_cosines, "inclusive": inclusive_cosines, "split": split_cosines}
 
 
 @dataclass(frozen=True)
@@ -64,53 +96,45 @@ class Ge2eConfig:
 
     Attributes:
         method: "softmax" (Eq. 6; the paper prefers it for text-independent) or "contrast" (Eq. 7; text-dependent).
+        centroid: what an utterance meets of its own speaker: the centroid of the others ("exclusive", Eq. 8), of all
+            ("inclusive", Eq. 1; trivial solutions are near), or of the half that it is not in ("split").
         scale, offset: initial w and b; (10, -5) in the paper.
         reduction: "mean" over the utterances, or "sum" as in Eq. 10 (multiplies the learning rate by N x M).
     """
 
     method: str = "softmax"
+    centroid: str = "exclusive"
     scale: float = 10.0
     offset: float = -5.0
     reduction: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if self.scale <= 0:
-            raise ConfigError(f"scale (w) must be positive, got {self.scale}")
-        if self.reduction not in ("mean", "sum"):
-            raise ConfigError(f"reduction must be mean or sum, got {self.reduction!r}")
+        check_choice("method", self.method, METHODS)
+        check_choice("centroid", self.centroid, CENTROIDS)
+        check_positive("scale (w)", self.scale)
+        check_reduction(self.reduction)
 
 
-class Ge2e(nn.Module):
-    """GE2E with its two learnable numbers; w stays positive because it is the softplus of what is learned (Eq. 5)."""
+class Ge2e(ScaledTerm):
+    """GE2E with its two learnable numbers."""
 
     needs_utterances = 2
     needs_speakers = 2
+    sampler = "speakers"
 
-    def __init__(self, config: Ge2eConfig) -> None:
-        super().__init__()
+    def __init__(self, config: Ge2eConfig, size: LossSize) -> None:
+        super().__init__(config.scale, config.offset)
         self.config = config
-        inverse_softplus = config.scale + math.log(-math.expm1(-config.scale))
-        self.raw_scale = nn.Parameter(torch.tensor(inverse_softplus))
-        self.offset = nn.Parameter(torch.tensor(config.offset))
 
-    @property
-    def scale(self) -> Tensor:
-        """w of Eq. 5, positive."""
-        return F.softplus(self.raw_scale)
-
-    def forward(self, embeddings: Tensor) -> LossOutput:
-        """Loss of `(num_speakers, num_utterances, dim)` embeddings (Eq. 10), in at least float32."""
-        cosines = ge2e_cosines(embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings)
+    def forward(self, embeddings: Tensor, speakers: Tensor | None = None, bases: Tensor | None = None) -> LossOutput:
+        """Loss of `(num_speakers, num_utterances, dim)` embeddings (Eq. 10); the logged cosines are those with the centroids."""
+        cosines = CENTROIDS[self.config.centroid](embeddings)
         losses = METHODS[self.config.method](self.scale * cosines + self.offset)
-        loss = losses.mean() if self.config.reduction == "mean" else losses.sum()
-        with torch.no_grad():
-            own = cosines.diagonal(dim1=0, dim2=2).mean()
-            num_speakers = cosines.shape[0]
-            others = (cosines.mean(dim=(0, 1)).sum() * num_speakers - own * num_speakers) / (num_speakers * max(num_speakers - 1, 1))
-        return LossOutput(loss, own, others)
+        return LossOutput(reduced(losses, self.config.reduction), *_mean_cosines(cosines.detach()))
 
-    def summary(self) -> dict[str, float]:
-        """w and b for the log line."""
-        return {"scale": self.scale.item(), "offset": self.offset.item()}
+
+def _mean_cosines(cosines: Tensor) -> tuple[Tensor, Tensor]:
+    num_speakers = cosines.shape[0]
+    own = cosines.diagonal(dim1=0, dim2=2).mean()
+    others = (cosines.mean(dim=(0, 1)).sum() - own) / max(num_speakers - 1, 1)
+    return own, others

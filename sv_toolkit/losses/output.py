@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from sv_toolkit.losses.vectors import unit
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """`loss` to descend, and two detached numbers for the log: mean cosine with the own and with other speakers."""
+    """A loss to descend, and detached numbers for the log.
+
+    Attributes:
+        loss: scalar with a gradient.
+        target_cosine, nontarget_cosine: mean cosine with the own and with other speakers.
+        extras: more scalars, by name (the triplet loss's share of hard triplets, a sum's parts, ...).
+    """
 
     loss: Tensor
     target_cosine: Tensor
     nontarget_cosine: Tensor
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
-def mean_cosines(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+def mean_cosines(embeddings: Tensor, speakers: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean cosine between different utterances of one speaker, and between utterances of different speakers.
 
     Args:
         embeddings: `(num_speakers, num_utterances, dim)`.
+        speakers: `(num_speakers, num_utterances)` class indices; None: each row is a speaker of its own.
+
+    Returns:
+        The two means; 0 where the batch has no such pair.
     """
-    num_speakers, num_utterances, _ = embeddings.shape
-    unit = F.normalize(embeddings.float(), dim=-1)
-    sums = unit.sum(dim=1)
-    own = (sums * sums).sum() - num_speakers * num_utterances
+    num_rows, num_columns, dim = embeddings.shape
+    vectors = unit(embeddings.float())
+    if speakers is None:
+        sums, counts = vectors.sum(dim=1), vectors.new_full((num_rows,), num_columns)
+    else:
+        _, index, counts = speakers.flatten().unique(return_inverse=True, return_counts=True)
+        sums = vectors.new_zeros(len(counts), dim).index_add_(0, index, vectors.flatten(0, 1))
+    within, lengths = sums.square().sum(), vectors.square().sum()
     everything = sums.sum(dim=0).square().sum()
-    count_own = num_speakers * num_utterances * (num_utterances - 1)
-    count_others = num_speakers * (num_speakers - 1) * num_utterances**2
-    return own / max(count_own, 1), (everything - (sums * sums).sum()) / max(count_others, 1)
+    same = counts.square().sum()
+    num_own, num_others = same - counts.sum(), counts.sum().square() - same
+    return (within - lengths) / num_own.clamp(min=1), (everything - within) / num_others.clamp(min=1)

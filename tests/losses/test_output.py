@@ -7,15 +7,29 @@ import torch
 from sv_toolkit.losses.output import mean_cosines
 
 
+def means_over_pairs(embeddings, speakers):
+    own, others = [], []
+    vectors, labels = embeddings.flatten(0, 1), speakers.flatten()
+    for a in range(len(vectors)):
+        for b in range(len(vectors)):
+            if a != b:
+                (own if labels[a] == labels[b] else others).append(torch.cosine_similarity(vectors[a], vectors[b], dim=0))
+    return torch.stack(own).mean(), torch.stack(others).mean()
+
+
 def test_mean_cosines_agree_with_the_means_over_all_pairs():
     torch.manual_seed(1)
     embeddings = torch.randn(4, 3, 8)
-    own, others = [], []
-    flat = embeddings.flatten(0, 1)
-    for a in range(12):
-        for b in range(12):
-            if a != b:
-                (own if a // 3 == b // 3 else others).append(torch.cosine_similarity(flat[a], flat[b], dim=0))
-    target, nontarget = mean_cosines(embeddings)
-    torch.testing.assert_close(target, torch.stack(own).mean())
-    torch.testing.assert_close(nontarget, torch.stack(others).mean())
+    expected = means_over_pairs(embeddings, torch.arange(4).repeat_interleave(3))
+    torch.testing.assert_close(mean_cosines(embeddings), expected)
+
+
+def test_mean_cosines_follow_the_speakers_where_rows_mix_them():
+    torch.manual_seed(2)
+    embeddings, speakers = torch.randn(4, 3, 8), torch.tensor([[7, 7, 9], [2, 2, 2], [9, 0, 7], [0, 2, 5]])
+    torch.testing.assert_close(mean_cosines(embeddings, speakers), means_over_pairs(embeddings, speakers))
+
+
+def test_mean_cosines_are_zero_where_no_pair_exists():
+    target, nontarget = mean_cosines(torch.randn(1, 1, 4))
+    assert (target.item(), nontarget.item()) == (0, 0)

@@ -10,12 +10,12 @@ from sv_toolkit.training.config import read_train_config, train_config
 
 def test_the_defaults_are_the_papers_text_independent_system():
     config = train_config({}, "x")
-    network, batch, optimizer = config.network.options, config.batch, config.optimizer
+    network, batch, optimizer, loss = config.network.options, config.batch, config.optimizer, config.loss.terms[0].options
     assert (network.hidden_size, network.projection_size, network.num_layers, network.embedding_dim) == (768, 256, 3, 256)
     assert (batch.num_speakers, batch.num_utterances, batch.min_frames, batch.max_frames) == (64, 10, 140, 180)
     assert (optimizer.name, optimizer.learning_rate, optimizer.clip) == ("sgd", 0.01, 3)
     assert (optimizer.projection_factor, optimizer.loss_factor) == (0.5, 0.01)
-    assert (config.loss.options.scale, config.loss.options.offset) == (10, -5)
+    assert (loss.scale, loss.offset) == (10, -5)
     assert (config.windows.window, config.windows.shift) == (160, 80)
 
 

@@ -1,0 +1,98 @@
+"""What every loss is made of: sizes, one way to reduce, the numbers that the trainer asks a loss for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sv_toolkit.errors import ConfigError, shown
+
+
+@dataclass(frozen=True)
+class LossSize:
+    """What the training decides: speakers in the training data, and coefficients of an embedding."""
+
+    num_speakers: int
+    embedding_dim: int
+
+
+class LossTerm(nn.Module):
+    """A loss, or one of several that are added up.
+
+    A term is built as `Term(config, size)` and called as `term(embeddings, speakers, bases) -> LossOutput` with
+
+    - embeddings: `(num_speakers, num_utterances, dim)`, float32 or float64, of any length: a term normalises itself;
+    - speakers: `(num_speakers, num_utterances)` class indices; None is allowed where `needs_labels` is False;
+    - bases: `(training speakers, dim)` trained vectors, one per speaker (Heo et al. 2019, section 3); None without `uses_bases`.
+
+    Attributes:
+        needs_speakers, needs_utterances: smallest batch that the equation is defined for.
+        sampler: "speakers" (each row holds utterances of one speaker, each speaker has one row), "tuples" (each row is
+            an evaluation utterance and the enrollment utterances of one speaker), or None: any batch will do.
+        needs_labels: the equation needs class indices.
+        uses_bases: the equation needs the bases, which all terms share.
+
+    A term with a margin has a plain attribute `margin_factor`, 1 at first, that the margin is multiplied by; a margin
+    that grows during training is this number, set before every step.
+    """
+
+    needs_speakers: ClassVar[int] = 1
+    needs_utterances: ClassVar[int] = 1
+    sampler: ClassVar[str | None] = None
+    needs_labels: ClassVar[bool] = False
+    uses_bases: ClassVar[bool] = False
+
+    def summary(self) -> dict[str, float]:
+        """Learned numbers for the log line."""
+        return {}
+
+
+class ScaledTerm(LossTerm):
+    """A loss over w cos + b with learnable w and b; w stays positive as the softplus of what is learned (Wan et al. 2018, Eq. 5)."""
+
+    def __init__(self, scale: float, offset: float) -> None:
+        super().__init__()
+        self.raw_scale = nn.Parameter(torch.tensor(scale + math.log(-math.expm1(-scale))))
+        self.offset = nn.Parameter(torch.tensor(offset))
+
+    @property
+    def scale(self) -> Tensor:
+        """w, positive."""
+        return F.softplus(self.raw_scale)
+
+    def summary(self) -> dict[str, float]:
+        """w and b."""
+        return {"scale": self.scale.item(), "offset": self.offset.item()}
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The paper's sum over all summands ("sum"), or that divided by their number ("mean"); 0 where there is none."""
+    return losses.sum() if reduction == "sum" else losses.sum() / max(losses.numel(), 1)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...] | dict) -> None:
+    """Refuse an option that is not among `choices`."""
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
+
+
+def check_reduction(value: str) -> None:
+    """Refuse a reduction that is neither mean nor sum."""
+    check_choice("reduction", value, ("mean", "sum"))
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse a number that is not above zero."""
+    if value <= 0:
+        raise ConfigError(f"{name} must be positive, got {value:g}")
+
+
+def check_at_least(name: str, value: float, low: float) -> None:
+    """Refuse a number below `low`."""
+    if value < low:
+        raise ConfigError(f"{name} must be at least {low:g}, got {value:g}")
