@@ -15,6 +15,7 @@ COMMANDS = {
     "sv-make-trials": "make_trials",
     "sv-check-trials": "check_trials",
     "sv-extract-fbank": "extract_fbank",
+    "sv-extract-mfcc": "extract_mfcc",
     "sv-compute-vad": "compute_vad",
     "sv-extract-control": "extract_control",
     "sv-train": "train",

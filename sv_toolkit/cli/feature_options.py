@@ -39,6 +39,14 @@ FBANK_HELP: dict[str, tuple[Any, str]] = {
     "vtln_low": (float, "Lower bend of the stretch, hertz.  [100]"),
     "vtln_high": (float, "Upper bend, hertz; <= 0: below half the sample rate.  [-500]"),
 }
+# The same for MfccConfig: other defaults, and the logarithm is no choice.
+MFCC_HELP: dict[str, tuple[Any, str]] = {
+    **{name: entry for name, entry in FBANK_HELP.items() if name != "use_log_fbank"},
+    "num_mel_bins": (int, "Filters.  [23]"),
+    "use_energy": (bool, "The log energy in place of the zeroth coefficient.  [yes]"),
+    "num_ceps": (int, "Coefficients, the zeroth among them.  [13]"),
+    "cepstral_lifter": (float, "Scaling of the coefficients; 0: none.  [22]"),
+}
 FRAMING_HELP = {name: FBANK_HELP[name] for name in ("frame_length", "frame_shift", "snip_edges")}
 
 
@@ -75,7 +83,7 @@ def fbank_options(table: dict[str, tuple[Any, str]]) -> Callable[[Any], Any]:
 
 
 config_option = click.option(
-    "--config", "config_file", type=FILE, help="TOML or JSON with tables [fbank] and [vad]; options on the command line win."
+    "--config", "config_file", type=FILE, help="TOML or JSON with tables [fbank], [mfcc] and [vad]; options on the command line win."
 )
 channel_option = click.option(
     "--channel", type=click.IntRange(min=0), default=None, help="Channel to read, from 0, where reco2file_and_channel does not say."
@@ -96,7 +104,7 @@ def prepare_process() -> None:
 
 
 def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:
-    """The tables [fbank] and [vad] of the configuration file, empty where it has none.
+    """The tables [fbank], [mfcc] and [vad] of the configuration file, empty where it has none.
 
     Raises:
         ConfigError: the file holds other tables.
@@ -104,7 +112,7 @@ def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:
     from sv_toolkit.config import nearest, read_config
     from sv_toolkit.errors import ConfigError, plain, shown
 
-    known = ("fbank", "vad")
+    known = ("fbank", "mfcc", "vad")
     tables = read_config(config_file) if config_file is not None else {}
     for name in tables:
         if name not in known:

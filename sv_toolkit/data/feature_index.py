@@ -89,7 +89,7 @@ class FeatureIndex:
 
     def made_by(self) -> dict[str, Any]:
         """The jobs of the manifests beside the tables, for the model's description."""
-        found = {name: read_manifest(self.path, name) for name in ("fbank", "vad")}
+        found = {name: read_manifest(self.path, name) for name in ("fbank", "mfcc", "vad")}
         return {name: {"config": manifest.job.get("config", {})} for name, manifest in found.items() if manifest is not None}
 
 

@@ -52,6 +52,10 @@ def extract_control(data: Path, out: Path, options: RunOptions) -> int:
         OutputError, TooManyBadError: as `pipeline.run`.
     """
     index = FeatureIndex(data, need_vad=False)
+    if "mfcc" in index.made_by():
+        raise DataError(
+            f"{plain(data)}/feats.scp: the control needs log-mel energies, these are cepstra; run sv-extract-fbank into another directory"
+        )
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
     extraction = Extraction(COMMAND, NAME, TABLE, {"share": SHARE, "level": False}, inputs=("utt2spk", "feats.scp"), is_data_dir=False)
 

@@ -1,13 +1,14 @@
-"""Filter banks for a data directory: recordings in, `feats.scp` and `utt2num_frames` out."""
+"""Features for a data directory, filter banks or cepstra: recordings in, `feats.scp` and `utt2num_frames` out."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,18 @@ from sv_toolkit.data.data_dir import DataDir, Utterance
 from sv_toolkit.errors import AudioError, plain
 from sv_toolkit.extraction.pipeline import AudioOptions, Extraction, RunOptions, run
 from sv_toolkit.features.fbank import FbankConfig, fbank
+from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.io.audio import Waveform, read_waveform
+from sv_toolkit.io.manifest import manifest_path
 from sv_toolkit.io.shards import Skip, Written
 
 logger = logging.getLogger("sv_toolkit")
-COMMAND, NAME, TABLE = "sv-extract-fbank", "fbank", "feats"
+NAME, MFCC, TABLE = "fbank", "mfcc", "feats"
+CONFIGS: dict[str, type[FbankConfig]] = {NAME: FbankConfig, MFCC: MfccConfig}  # by the name of the manifest beside feats.scp
+COMMANDS = {name: f"sv-extract-{name}" for name in CONFIGS}
+COMMAND = COMMANDS[NAME]
+
+Compute = Callable[[np.ndarray, FbankConfig, "np.random.Generator | None"], np.ndarray]
 
 
 def extract_fbank(data: Path, out: Path, config: FbankConfig, audio: AudioOptions, options: RunOptions, seed: int = 0) -> int:
@@ -33,10 +41,24 @@ def extract_fbank(data: Path, out: Path, config: FbankConfig, audio: AudioOption
         DataError: the data directory is damaged.
         OutputError, TooManyBadError: as `pipeline.run`.
     """
+    return _extract(NAME, fbank, data, out, config, audio, options, seed)
+
+
+def extract_mfcc(data: Path, out: Path, config: MfccConfig, audio: AudioOptions, options: RunOptions, seed: int = 0) -> int:
+    """As `extract_fbank`, with cepstra instead of log-mel energies."""
+    return _extract(MFCC, mfcc, data, out, config, audio, options, seed)
+
+
+def _extract(
+    name: str, compute: Any, data: Path, out: Path, config: FbankConfig, audio: AudioOptions, options: RunOptions, seed: int
+) -> int:
     source = DataDir.read(data, allow_pipes=audio.allow_pipes)
     extra = {"audio": audio.job(), **({"seed": seed} if config.dither else {})}
-    extraction = Extraction(COMMAND, NAME, TABLE, as_table(config), extra)
-    process = partial(fbank_shard, config, audio, seed)
+    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra)
+    if options.overwrite:
+        for other in CONFIGS.keys() - {name}:
+            manifest_path(out, other).unlink(missing_ok=True)  # the features that it describes are about to go
+    process = partial(feature_shard, compute, config, audio, seed)
     return run(extraction, source, out, source.utterances(), attrgetter("utterance_id"), process, options, num_frames_table)
 
 
@@ -45,21 +67,23 @@ def num_frames_table(written: Written) -> Mapping[str, Mapping[str, str]]:
     return {"utt2num_frames": {key: str(shape[0]) for key, shape in written.shapes.items()}}
 
 
-def fbank_shard(
-    config: FbankConfig, audio: AudioOptions, seed: int, utterances: list[Utterance]
+def feature_shard(
+    compute: Compute, config: FbankConfig, audio: AudioOptions, seed: int, utterances: list[Utterance]
 ) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """Features, or the reason why there are none, of every utterance."""
     overdriven = Overdriven()
     for utterance in utterances:
-        yield utterance.utterance_id, _features(config, audio, seed, utterance, overdriven)
+        yield utterance.utterance_id, _features(compute, config, audio, seed, utterance, overdriven)
     overdriven.warn()
 
 
-def _features(config: FbankConfig, audio: AudioOptions, seed: int, utterance: Utterance, overdriven: Overdriven) -> np.ndarray | Skip:
+def _features(
+    compute: Compute, config: FbankConfig, audio: AudioOptions, seed: int, utterance: Utterance, overdriven: Overdriven
+) -> np.ndarray | Skip:
     try:
         waveform = read_waveform(audio.request(utterance, config.sample_rate))
         overdriven.count(utterance.utterance_id, waveform)
-        features = fbank(waveform.samples, config, utterance_rng(seed, utterance.utterance_id) if config.dither else None)
+        features = compute(waveform.samples, config, utterance_rng(seed, utterance.utterance_id) if config.dither else None)
     except AudioError as error:
         return Skip(str(error))
     except MemoryError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def compute_vad(
         extra,
         inputs,
         copied=("feats.scp", "utt2num_frames"),
-        described=(fbank_extraction.NAME,),
+        described=tuple(fbank_extraction.CONFIGS),
     )
     if from_features:
         return run(extraction, source, out, utterances, str, partial(vad_shard_of_features, config, framing), options)
@@ -88,11 +89,11 @@ def find_framing(data: Path, out: Path, fbank_config: FbankConfig | None) -> Fra
     Raises:
         DataError: their manifest says otherwise than `fbank_config`.
     """
-    for place in (data, out):
+    for place, (name, kind) in product((data, out), fbank_extraction.CONFIGS.items()):
         features = place / "feats.scp"
-        manifest = read_manifest(place, fbank_extraction.NAME) if features.is_file() else None
+        manifest = read_manifest(place, name) if features.is_file() else None
         if manifest is not None:
-            made = build(FbankConfig, manifest.job["config"], f"{plain(place)}/fbank.manifest.json")
+            made = build(kind, manifest.job["config"], f"{plain(place)}/{name}.manifest.json")
             _refuse_other_framing(place, made, fbank_config)
             return Framing(made, features if place == data else None)
     features = data / "feats.scp"
@@ -109,18 +110,18 @@ def _refuse_other_framing(place: Path, made: FbankConfig, wanted: FbankConfig | 
 
 
 def _with_features(source: DataDir) -> list[str]:
-    """Ids to decide about: all but those that sv-extract-fbank left out and said so.
+    """Ids to decide about: all but those that the extraction of the features left out and said so.
 
     Raises:
         DataError: features are missing without a word.
     """
-    lost = {line[0] for line in read_skipped(source.path) if line[1] == fbank_extraction.COMMAND}
+    lost = {line[0] for line in read_skipped(source.path) if line[1] in fbank_extraction.COMMANDS.values()}
     expected = [key for key in sorted(source.utt2spk) if key not in lost]
     feats = source.table("feats.scp")
     missing = [key for key in expected if key not in feats] if feats is not None else []
     if missing:
         raise DataError(
-            f"{plain(source.path)}/feats.scp: {len(missing)} of {len(expected)} utterances are missing: {examples(missing)}; run sv-extract-fbank again"
+            f"{plain(source.path)}/feats.scp: {len(missing)} of {len(expected)} utterances are missing: {examples(missing)}; extract them again"
         )
     return expected
 

@@ -115,6 +115,11 @@ class FbankConfig:
         """Columns of the result."""
         return self.num_mel_bins + self.use_energy
 
+    @property
+    def energy_column(self) -> int | None:
+        """The column that holds the energy of the frame; None where there is none."""
+        return (self.num_mel_bins if self.htk_compat else 0) if self.use_energy else None
+
     def num_frames(self, num_samples: int) -> int:
         """Frames that a waveform of `num_samples` samples gives."""
         if not self.snip_edges:

@@ -175,8 +175,8 @@ def frame_log_energy(features: np.ndarray) -> np.ndarray:
 
 def stored_energy(features: np.ndarray, config: FbankConfig) -> np.ndarray:
     """Log energy `(num_frames,)` of features made with `config`: their energy column, or else the sum of the mel bins."""
-    if config.use_energy:
-        return features[:, config.num_mel_bins if config.htk_compat else 0]
+    if config.energy_column is not None:
+        return features[:, config.energy_column]
     return frame_log_energy(features if config.use_log_fbank else np.log(np.maximum(features, EPSILON)))
 
 
