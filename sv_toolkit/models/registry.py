@@ -7,8 +7,12 @@ from typing import Any
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
 from sv_toolkit.models.network import SpeakerNetwork
+from sv_toolkit.models.rescnn import ResCnn, ResCnnConfig
 
-ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {"lstm": (LstmConfig, LstmDvector)}
+ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {
+    "lstm": (LstmConfig, LstmDvector),
+    "rescnn": (ResCnnConfig, ResCnn),
+}
 
 
 def architecture_entry(name: str) -> tuple[type, Any]:

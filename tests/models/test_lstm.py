@@ -53,6 +53,12 @@ def test_parameters_are_those_of_the_papers_networks(sizes, count):
     assert sum(parameter.numel() for parameter in network.parameters()) == by_formula == count
 
 
+def test_the_single_layer_baseline_is_a_configuration():
+    """512 cells, then a linear layer to 128 (Wan et al. 2018, section 3.1; Heigold et al. 2016)."""
+    network = LstmDvector(40, LstmConfig(hidden_size=512, projection_size=0, num_layers=1, embedding_dim=128))
+    assert sum(parameter.numel() for parameter in network.parameters()) == 4 * 512 * (40 + 512 + 2) + 512 * 128 + 128 == 1_200_256
+
+
 def test_the_papers_projections_are_the_slow_parameters():
     assert [tuple(parameter.shape) for parameter in small().slow_parameters()] == [(5, 12), (5, 12)]
     assert small(projection_size=0).slow_parameters() == []
