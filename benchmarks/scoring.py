@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from common import alternate, save
 
-from sv_toolkit.backends.cosine import DENSE_ENOUGH, cosine_scores
+from sv_toolkit.backends.cosine import cosine_scores
+from sv_toolkit.backends.pairs import DENSE_ENOUGH
 
 NUM_TRIALS = 200_000
 

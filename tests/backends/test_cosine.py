@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sv_toolkit.backends import cosine
 from sv_toolkit.backends.cosine import cosine_scores, length_normalize
 
 
@@ -29,17 +28,6 @@ def test_scores_agree_with_the_definition(rng, num_trials):
     assert scores.shape == (num_trials,)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, slow_cosine(*trials), atol=1e-6)
-
-
-@pytest.mark.parametrize("path", [cosine._by_gathering, cosine._by_matrix], ids=["gathered", "matrix"])
-@pytest.mark.parametrize("order", ["sorted", "unsorted"])
-def test_both_paths_agree_with_the_definition_across_blocks(rng, path, order, monkeypatch):
-    monkeypatch.setattr(cosine, "GATHERED_TRIALS", 13)
-    monkeypatch.setattr(cosine, "BLOCK_VALUES", 60 * 7)
-    enroll, test, enroll_index, test_index = random_lists(rng, 500)
-    enroll_index = np.sort(enroll_index) if order == "sorted" else enroll_index
-    scores = path(length_normalize(enroll), length_normalize(test), enroll_index, test_index)
-    np.testing.assert_allclose(scores, slow_cosine(enroll, test, enroll_index, test_index), atol=1e-6)
 
 
 @pytest.mark.parametrize("num_trials", [100, 5000], ids=["gathered", "matrix"])
