@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.models.gru import Gru, GruConfig
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.rescnn import ResCnn, ResCnnConfig
 
 ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {
     "lstm": (LstmConfig, LstmDvector),
+    "gru": (GruConfig, Gru),
     "rescnn": (ResCnnConfig, ResCnn),
 }
 

@@ -17,6 +17,7 @@ from sv_toolkit.models.store import Description, WindowConfig, load_model, save_
 DIM = 11
 SMALL = {
     "lstm": {"hidden_size": 8, "projection_size": 4, "num_layers": 2, "embedding_dim": 5},
+    "gru": {"channels": 3, "hidden_size": 6, "num_layers": 2, "embedding_dim": 5},
     "rescnn": {"channels": [3, 4, 5], "blocks": 1, "embedding_dim": 5},
 }
 every_architecture = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
