@@ -6,8 +6,9 @@
 #   fi
 #
 # and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
-# sentence where the file that stage N makes is missing; `job LOG COMMAND` runs a command by way of --cmd.  Titles and
-# times go to stderr; the times also to $exp/stage_times, whose sum `wall_time` prints.
+# sentence where the file that stage N makes is missing, `refuse MESSAGE` where an option is; `job LOG COMMAND` runs a
+# command by way of --cmd.  Titles and times go to stderr; the times also to $exp/stage_times, whose sum `wall_time`
+# prints.
 # shellcheck shell=bash disable=SC2154
 
 _stages_script=${BASH_SOURCE[1]:-$0}
@@ -61,6 +62,11 @@ should_run() {
 # need FILE STAGE: ends the recipe where FILE, which STAGE makes, is missing.
 need() {
   if [ ! -e "$1" ]; then _stages_error 1 "$1 is missing: stage $2 makes it (--stage $2)"; fi
+}
+
+# refuse MESSAGE: ends the recipe before any work: the command line is wrong.
+refuse() {
+  _stages_error 2 "$1"
 }
 
 # wall_time: seconds that the stages behind $exp took, each counted as it ran last.

@@ -76,6 +76,13 @@ def test_a_missing_input_names_the_stage_that_makes_it(stages, tmp_path):
     assert "run.sh: error: made is missing: stage 0 makes it (--stage 0)" in result.stderr
 
 
+def test_a_refused_option_ends_the_recipe_as_a_wrong_command_line(script, tmp_path):
+    (tmp_path / "made").touch()
+    result = script(SCRIPT.replace("  try 1", '  refuse "--corpus DIR is needed"\n  try 1'))
+    assert (result.returncode, result.stdout) == (2, "ran 0\n")
+    assert "run.sh: error: --corpus DIR is needed\n" in result.stderr
+
+
 def test_a_failing_stage_ends_the_recipe_and_is_named(stages):
     result = stages("--fail-in", "1")
     assert result.returncode == 1
