@@ -15,7 +15,7 @@ import numpy as np
 
 from sv_toolkit.backends.logistic import fit_llr, logit, sigmoid
 from sv_toolkit.backends.records import read_record, write_record
-from sv_toolkit.errors import ConfigError, ModelError, plain, shown
+from sv_toolkit.errors import ConfigError, DataError, ModelError, plain, shown
 from sv_toolkit.metrics.detection import OperatingPoint, det_points
 
 KIND, NAME = "calibration", "calibration.json"
@@ -153,7 +153,7 @@ def calibrate(
         quality: name -> `(num_trials,)`, for example of `data.quality.log_durations`.
 
     Raises:
-        ValueError: what `fit_llr` refuses, or nontargets have the larger scores.
+        DataError: what `fit_llr` refuses, or nontargets have the larger scores.
     """
     weights, offset, ranges = _fit(scores, is_target, prior, quality or {})
     llr = _mapped(weights, offset, ranges, scores, quality or {})
@@ -165,7 +165,7 @@ def _fit(
 ) -> tuple[tuple[float, ...], float, tuple[QualityRange, ...]]:
     weights, offset = fit_llr(np.column_stack([scores, *quality.values()]), is_target, prior)
     if weights[0] <= 0:
-        raise ValueError("the larger scores belong to nontargets: are the labels right, or are these distances?")
+        raise DataError("the larger scores belong to nontargets: are the labels right, or are these distances?")
     return tuple(weights.tolist()), offset, tuple(QualityRange(name, float(x.min()), float(x.max())) for name, x in quality.items())
 
 
@@ -193,6 +193,17 @@ def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, floa
 def is_separable(scores: np.ndarray, is_target: np.ndarray) -> bool:
     """True if one threshold tells all targets from all nontargets: the size of log-likelihood ratios is then a guess."""
     return bool(scores[is_target].min() > scores[~is_target].max())
+
+
+def refuse_no_cosines(scores: np.ndarray, where: Path) -> None:
+    """Stop where scores that are said to be cosines cannot be: they lie outside of [-1, 1].
+
+    Raises:
+        DataError: says how to name what made them.
+    """
+    if np.abs(scores).max() > 1 + 1e-6:
+        worst = scores[np.argmax(np.abs(scores))]
+        raise DataError(f"{plain(where)}: {worst:g} is no cosine; say what made the scores with --backend (plda, as-norm, ...)")
 
 
 def refuse_other_origin(calibration: Calibration, where: Path, backend: str, model: str | None) -> None:
@@ -230,7 +241,7 @@ def held_out_llr(
         positions of the trials `(num_held_out,)`, rising, and their log-likelihood ratios.
 
     Raises:
-        ValueError: a fold's fit has no target or no nontarget, as with too few speakers.
+        DataError: a fold's fit has no target or no nontarget, as with too few speakers.
     """
     if num_folds < 2:
         raise ValueError(f"a fit that is tried on others needs at least 2 folds, got {num_folds}")

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from sv_toolkit.errors import DataError
+
 RIDGE = 1e-6  # times the rarer prior; only where one threshold tells the classes apart does it change what is found
 MAX_STEPS = 200
 
@@ -31,14 +33,17 @@ def fit_llr(features: np.ndarray, is_target: np.ndarray, prior: float) -> tuple[
         weights `(num_features,)` and offset: `llr = features @ weights + offset`.
 
     Raises:
-        ValueError: the shapes differ, a class is missing, a value is not finite, or a feature is constant.
+        DataError: a class is missing, or a feature is the same in all trials.
+        ValueError: the shapes do not fit, or a value is not finite.
     """
     features, is_target = np.asarray(features, np.float64), np.asarray(is_target, bool)
     share = _shares(features, is_target, prior)
     mean = share @ features
     deviation = np.sqrt(share @ (features - mean) ** 2)
-    if not np.all(deviation > 1e-12 * np.abs(features).max(axis=0)):
-        raise ValueError(f"feature {int(np.argmin(deviation))} is the same in all trials: there is nothing to fit")
+    is_constant = ~(deviation > 1e-12 * np.abs(features).max(axis=0))
+    if is_constant.any():
+        which = "" if len(is_constant) == 1 else f" of input {int(np.argmax(is_constant)) + 1} of {len(is_constant)}"
+        raise DataError(f"all values{which} are the same ({features[0, np.argmax(is_constant)]:g}): there is nothing to fit")
     design = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
     solution = _newton(design, is_target, share, prior)
     weights = solution[:-1] / deviation
@@ -64,7 +69,7 @@ def _shares(features: np.ndarray, is_target: np.ndarray, prior: float) -> np.nda
         raise ValueError(f"a prior lies between 0 and 1, got {prior}")
     num_targets = int(is_target.sum())
     if num_targets in (0, len(is_target)):
-        raise ValueError(f"{num_targets} of {len(is_target)} trials are targets; a fit needs both kinds")
+        raise DataError(f"{num_targets} of {len(is_target)} trials are targets; a fit needs both kinds")
     if not np.isfinite(features).all():
         raise ValueError("scores must be finite")
     return np.where(is_target, prior / num_targets, (1 - prior) / (len(is_target) - num_targets))
@@ -92,4 +97,4 @@ def _newton(design: np.ndarray, is_target: np.ndarray, share: np.ndarray, prior:
         while objective(solution - length * step) > here - 1e-4 * length * decrease and length > 1e-10:
             length /= 2
         solution = solution - length * step
-    raise ValueError("the fit does not converge; two features may be the same")
+    raise DataError("the fit does not converge; two features may be the same")

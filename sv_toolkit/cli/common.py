@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,21 @@ class Progress:
         elif time.monotonic() >= self.next_line:
             logging.getLogger("sv_toolkit").info("%s: %d of %d", self.what, self.done, self.total)
             self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+
+def write_lines(lines: Iterable[bytes], output: Path | None) -> None:
+    """Lines to the file `output`, whole or not at all, or to stdout."""
+    from sv_toolkit.io.files import make_directory, whole_binary
+
+    if output is None:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+        return
+    make_directory(output.parent)
+    for leftover in output.parent.glob(f".{escape(output.name)}.????????.tmp"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed
+    with whole_binary(output) as stream:
+        stream.writelines(lines)
 
 
 DIRECTORY = click.Path(path_type=Path)

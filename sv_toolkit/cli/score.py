@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from glob import escape
 from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand
+from sv_toolkit.cli.common import FILE, SvCommand, write_lines
 
 DECIMALS = 7  # sums in float32 can tell no more
 
@@ -54,20 +51,6 @@ def command(
     found = find_embeddings(listed, left, right, allow_missing)
     warn_of_repeats(found.trials, models)
     scores = cosine_scores(left.vectors, right.vectors, found.enroll_index, found.test_index).astype("float64").round(DECIMALS)
-    _write(found.trials.score_lines(scores, DECIMALS), output)
+    write_lines(found.trials.score_lines(scores, DECIMALS), output)
     result = one_line(found.trials, scores, found.num_missing, listed.short_hash)
     click.echo(result if output is not None else f"sv-score: {result}", err=output is None)
-
-
-def _write(lines: Iterable[bytes], output: Path | None) -> None:
-    from sv_toolkit.io.files import make_directory, whole_binary
-
-    if output is None:
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
-        return
-    make_directory(output.parent)
-    for leftover in output.parent.glob(f".{escape(output.name)}.????????.tmp"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed
-    with whole_binary(output) as stream:
-        stream.writelines(lines)

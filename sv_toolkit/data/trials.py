@@ -243,6 +243,26 @@ def read_scores(path: Path, trials: Trials) -> np.ndarray:
     return _aligned(path, np.concatenate(codes), np.concatenate(scores), trials)
 
 
+def read_scored(path: Path) -> tuple[Trials, np.ndarray]:
+    """The pairs of a score file as trials without labels, and their scores `(num_trials,)` float64, in the order of the file.
+
+    Raises:
+        DataError: a score is no finite number, or a pair stands twice.
+    """
+    path = Path(path)
+    enroll, test = Indexer(), Indexer()
+    firsts, seconds, scores = [], [], []
+    for block in read_blocks(path, _SCORES):
+        scores.append(_numbers(path, block))
+        firsts.append(enroll.indices(block.column(0)))
+        seconds.append(test.indices(block.column(1)))
+    if not firsts:
+        raise DataError(f"{place(path)}: is empty: no scores")
+    trials = _assemble(enroll, test, np.concatenate(firsts), np.concatenate(seconds), None, path)
+    _refuse_duplicates(trials)
+    return trials, np.concatenate(scores)
+
+
 def _numbers(path: Path, block: Block) -> np.ndarray:
     words = block.column(2)
     try:

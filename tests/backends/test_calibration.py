@@ -22,7 +22,7 @@ from sv_toolkit.backends.calibration import (
     refuse_other_origin,
     write_calibration,
 )
-from sv_toolkit.errors import ConfigError, ModelError
+from sv_toolkit.errors import ConfigError, DataError, ModelError
 from sv_toolkit.metrics.detection import OperatingPoint, actual_dcf, cllr, error_rates, min_dcf
 from sv_toolkit.metrics.hull import min_cllr
 
@@ -160,14 +160,14 @@ def test_held_out_ratios_come_from_fits_on_other_speakers(rng, num_folds):
 
 def test_too_few_speakers_for_folds_are_refused(rng):
     speakers = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
-    with pytest.raises(ValueError, match="both kinds"):
+    with pytest.raises(DataError, match="both kinds"):
         held_out_llr(rng.normal(size=4), speakers[0] == speakers[1], speakers, 2)
     with pytest.raises(ValueError, match="at least 2"):
         held_out_llr(rng.normal(size=4), speakers[0] == speakers[1], speakers, 1)
 
 
 def test_scores_that_fall_with_likeness_are_refused(trials):
-    with pytest.raises(ValueError, match="larger scores belong to nontargets"):
+    with pytest.raises(DataError, match="larger scores belong to nontargets"):
         fitted(-trials[0], trials[1])
 
 
