@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -11,13 +13,29 @@ import click
 
 from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, max_bad_option, overwrite_option, resume_option
 
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+
 
 @click.command(cls=SvCommand)
-@click.argument("data", type=DIRECTORY)
-@click.argument("exp", type=DIRECTORY)
+@click.argument("paths", type=DIRECTORY, nargs=-1, required=True, metavar="[DATA] EXP")
 @click.option("--config", type=FILE, required=True, help="Training configuration (.toml or .json), such as conf/train.toml of a recipe.")
-@click.option("--valid", type=DIRECTORY, help="Data directory of held-out speakers: their EER decides which model is best.")
+@click.option(
+    "--train",
+    "sources",
+    multiple=True,
+    metavar="NAME[=WEIGHT]:DIR",
+    help="Instead of DATA: one of several data directories; every step takes a batch from each (MultiReader).",
+)
+@click.option(
+    "--valid",
+    multiple=True,
+    metavar="[NAME:]DIR",
+    help="Data directory of held-out speakers; may be given again. The EER of the first decides which model is best.",
+)
+@click.option("--init", type=DIRECTORY, help="Start from the weights of this model (fine-tuning).")
+@click.option("--init-skip", multiple=True, metavar="PATTERN", help="Names of tensors that --init leaves as drawn, e.g. 'linear.*'.")
 @click.option("--noise", type=DIRECTORY, help="Data directory of noise features for augmentation.")
+@click.option("--reverb", type=DIRECTORY, help="Data directory of features of room impulse responses for augmentation.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; a resumed run needs the same number.  [default: all processors]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of every random choice; overrides the configuration.")
@@ -26,23 +44,36 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, max_bad_option, ov
     "--window-frames", type=click.IntRange(min=1), help="One fixed crop length: overrides batch.min_frames, max_frames and shortest."
 )
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Overrides any key, e.g. --set trainer.steps=500.")
+@click.option("--chunk-utterances", type=click.IntRange(min=0), help="Overrides trainer.chunk_utterances: for batches larger than memory.")
+@click.option(
+    "--process-timeout",
+    type=click.FloatRange(min=1),
+    default=600,
+    show_default=True,
+    help="Under torchrun: seconds after which a process that does not answer counts as lost.",
+)
 @click.option("--timing-log", type=FILE, help="Append wall-clock times as JSON lines to this file.")
 @click.option("--tensorboard", type=DIRECTORY, help="Write curves for TensorBoard here.")
 @max_bad_option
 @overwrite_option
 @resume_option
 def command(
-    data: Path,
-    exp: Path,
+    paths: tuple[Path, ...],
     config: Path,
-    valid: Path | None,
+    sources: tuple[str, ...],
+    valid: tuple[str, ...],
+    init: Path | None,
+    init_skip: tuple[str, ...],
     noise: Path | None,
+    reverb: Path | None,
     device: str,
     threads: int | None,
     seed: int | None,
     speakers_per_batch: int | None,
     window_frames: int | None,
     settings: tuple[str, ...],
+    chunk_utterances: int | None,
+    process_timeout: float,
     timing_log: Path | None,
     tensorboard: Path | None,
     max_bad: int,
@@ -55,9 +86,13 @@ def command(
     ends with the same bits as if nothing had happened.
 
     \b
-    Example:
+    Examples:
         sv-train data/train exp/ge2e --config conf/train.toml --valid data/dev
+        sv-train --train small=1:data/small --train large=0.3:data/large exp/multi --config conf/train.toml
+        torchrun --nproc-per-node 2 --no-python sv-train data/train exp/ge2e --config conf/train.toml
     """
+    if len(paths) != (1 if sources else 2):
+        raise click.UsageError("give EXP alone with --train" if sources else "give DATA and EXP, or --train NAME:DIR ... and EXP")
     overrides = parse_settings(settings)
     if seed is not None:
         overrides["trainer.seed"] = seed
@@ -65,25 +100,32 @@ def command(
         overrides["batch.num_speakers"] = speakers_per_batch
     if window_frames is not None:
         overrides.update({"batch.min_frames": window_frames, "batch.max_frames": window_frames, "batch.shortest": 0})
+    if chunk_utterances is not None:
+        overrides["trainer.chunk_utterances"] = chunk_utterances
     from sv_toolkit.io.workers import available_cpus
     from sv_toolkit.training.config import read_train_config
 
     training = read_train_config(config, overrides)
     from sv_toolkit.training.run import Options, run_training
+    from sv_toolkit.training.sources import NamedData
 
-    stop = StopRequest()
+    stop, exp = StopRequest(), paths[-1]
     options = Options(
-        data,
-        exp,
-        valid,
-        noise,
-        device,
-        threads or available_cpus(),
-        max_bad,
-        overwrite,
-        timing_log,
-        tensorboard,
-        lambda: stop.number is not None,
+        data=tuple(NamedData(*parse_source(source)) for source in sources) or paths[0],
+        folder=exp,
+        valid=tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid)) or None,
+        noise=noise,
+        device=device,
+        threads=threads or threads_per_process(available_cpus()),
+        max_bad=max_bad,
+        overwrite=overwrite,
+        timing=timing_log,
+        tensorboard=tensorboard,
+        should_stop=lambda: stop.number is not None,
+        reverb=reverb,
+        init=init,
+        init_skip=init_skip,
+        process_timeout=process_timeout,
     )
     progress = run_training(training, options)
     if not progress.finished:
@@ -91,6 +133,32 @@ def command(
         sys.exit(128 + (stop.number or signal.SIGTERM))
     best = f", dev EER {100 * progress.best_eer:.2f} % at step {progress.best_step}" if progress.best_step else ""
     click.echo(f"sv-train: model in {exp}{best}; next: sv-extract-dvector {exp} DATA OUT", err=True)
+
+
+def parse_source(text: str) -> tuple[str, Path, float | None]:
+    """Name, directory and weight of `NAME=WEIGHT:DIR` or `NAME:DIR`."""
+    head, colon, path = text.partition(":")
+    name, equals, weight = head.partition("=")
+    try:
+        number = float(weight) if equals else None
+        if not (colon and path and NAME.fullmatch(name)) or (number is not None and not 0 < number < float("inf")):
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(f"needs NAME:DIR or NAME=WEIGHT:DIR with a positive weight, got {text!r}", param_hint="--train") from None
+    return name, Path(path), number
+
+
+def parse_valid(text: str, number: int) -> tuple[str, Path]:
+    """Name and directory of `NAME:DIR`, or of a directory alone."""
+    name, colon, path = text.partition(":")
+    if colon and path and NAME.fullmatch(name):
+        return name, Path(path)
+    return "dev" if number == 0 else f"dev{number + 1}", Path(text)
+
+
+def threads_per_process(cpus: int) -> int:
+    """The processors of this machine, shared by the processes that torchrun started on it."""
+    return max(cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

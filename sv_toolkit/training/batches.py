@@ -1,4 +1,4 @@
-"""Batches of network input, made ahead of the step that needs them."""
+"""Batches of network input, made ahead of the step that needs them; one from every source of data per step."""
 
 from __future__ import annotations
 
@@ -17,45 +17,89 @@ from sv_toolkit.training.sampling import draw_batch
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Network input of one step.
+class Source:
+    """Training material of one data directory and its part in the loss (Wan et al. 2018, Eq. 12).
 
     Attributes:
-        features: `(num_speakers * num_utterances, num_frames, dim)` float32, zero-padded at the end.
-        lengths: `(num_speakers * num_utterances,)` frames that count, or None where all are equal.
-        utterances: ids in the same order, for messages.
-        seconds_waited: how long the step waited for it.
+        weight: alpha, what its loss counts.
+        classes: `(num_speakers,)` index of each of its speakers among those of all sources.
     """
 
+    name: str
+    weight: float
+    examples: Examples
+    batch: BatchConfig
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network input from one source for one step.
+
+    Attributes:
+        features: `(num_rows, num_frames, dim)` float32, zero-padded at the end; this process's part of the batch.
+        lengths: `(num_rows,)` frames that count, or None where all are equal.
+        speakers: `(num_speakers, num_utterances)` class of every utterance of the whole batch.
+        rows: which of the utterances, counted speaker by speaker, `features` holds.
+        utterances: ids of the whole batch in that order, for messages.
+    """
+
+    source: Source
     features: np.ndarray
     lengths: np.ndarray | None
+    speakers: np.ndarray
+    rows: range
     utterances: list[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch from every source, and how long the step waited for them."""
+
+    batches: list[Batch]
     seconds_waited: float = 0.0
 
 
-def make_batch(examples: Examples, config: BatchConfig, augment: Augment, seed: int, step: int) -> Batch:
-    """The batch of `step`; the same for the same seed and step, whatever came before."""
-    draw = draw_batch(examples, config, seed, step)
-    ids = [utterance for own in draw.utterances for utterance in own]
-    pieces = augment(examples, ids, [crop for own in draw.crops for crop in own], draw.rng)
+def share(total: int, rank: int, num_processes: int) -> range:
+    """The rows of a batch that process `rank` works on; contiguous, as equal as can be."""
+    return range(total * rank // num_processes, total * (rank + 1) // num_processes)
+
+
+def make_batch(source: Source, augment: Augment, seed: list[int], step: int, rank: int = 0, num_processes: int = 1) -> Batch:
+    """The batch of `step`; the same for the same seed and step, whatever came before and however many processes share it."""
+    draw = draw_batch(source.examples, source.batch, seed, step)
+    ids = [utterance for row in draw.utterances for utterance in row]
+    crops = [crop for row in draw.crops for crop in row]
+    rows = share(len(ids), rank, num_processes)
+    pieces = [augment(source.examples, ids[row], crops[row], np.random.default_rng([*seed, step, row])) for row in rows]
+    features, lengths = padded(pieces)
+    return Batch(source, features, lengths, source.classes[draw.speakers], rows, ids)
+
+
+def padded(pieces: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """`(num_rows, num_frames, dim)` of matrices, zeros at the end, and their lengths where these differ."""
     lengths = np.array([len(piece) for piece in pieces])
     if lengths.min() == lengths.max():
-        return Batch(np.stack(pieces), None, ids)
-    features = np.zeros((len(pieces), lengths.max(), examples.dim), dtype=np.float32)
+        return np.stack(pieces), None
+    features = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), dtype=np.float32)
     for row, piece in enumerate(pieces):
         features[row, : len(piece)] = piece
-    return Batch(features, lengths, ids)
+    return features, lengths
 
 
-def prefetch(examples: Examples, config: BatchConfig, augment: Augment, seed: int, steps: range, ahead: int = 4) -> Iterator[Batch]:
-    """The batches of `steps` in order, up to `ahead` of them made in a thread while the network works."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+def prefetch(
+    sources: list[Source], augment: Augment, seed: int, steps: range, rank: int = 0, num_processes: int = 1, ahead: int = 4
+) -> Iterator[Step]:
+    """The steps in order, up to `ahead` of them made in a thread while the network works."""
+    ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(ahead)
     stop = threading.Event()
 
     def fill() -> None:
         try:
             for step in steps:
-                item: Batch | BaseException = make_batch(examples, config, augment, seed, step)
+                item: list[Batch] | BaseException = [
+                    make_batch(source, augment, [seed, place], step, rank, num_processes) for place, source in enumerate(sources)
+                ]
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.2)
@@ -75,7 +119,7 @@ def prefetch(examples: Examples, config: BatchConfig, augment: Augment, seed: in
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield Batch(item.features, item.lengths, item.utterances, time.perf_counter() - started)
+            yield Step(item, time.perf_counter() - started)
     finally:
         stop.set()
         thread.join()

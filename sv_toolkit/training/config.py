@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.config import build, read_config
+from sv_toolkit.config import build, convert, read_config
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.losses.registry import loss_entry
+from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs
 from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
@@ -28,6 +28,8 @@ class BatchConfig:
     Attributes:
         shortest: utterances with fewer frames are left out; 0 means max_frames, so that every crop is full.
             An utterance between `shortest` and the drawn length is used whole.
+        sampler: "speakers" (N speakers, M utterances of each), "tuples" (N tuples of one evaluation and M - 1 enrollment
+            utterances, for TE2E) or "utterances" (N x M of any speakers, for losses that look at labels alone).
     """
 
     num_speakers: int = 64
@@ -35,8 +37,11 @@ class BatchConfig:
     min_frames: int = 140
     max_frames: int = 180
     shortest: int = 0
+    sampler: str = "speakers"
 
     def __post_init__(self) -> None:
+        if self.sampler not in ("speakers", "tuples", "utterances"):
+            raise ConfigError(f"sampler must be speakers, tuples or utterances, got {shown(self.sampler)}")
         _in_range("num_speakers (--speakers-per-batch)", self.num_speakers, 1)
         _in_range("num_utterances", self.num_utterances, 1)
         _in_range("min_frames", self.min_frames, 1)
@@ -80,18 +85,29 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Noise from a data directory (--noise), mixed into the mel powers of a crop.
+    """Rooms and noise from data directories (--reverb, --noise), mixed into the mel powers of a crop; masks over its input.
 
     Attributes:
         noise_probability: share of the utterances that get noise.
         noise_snr: lowest and highest signal-to-noise ratio, dB.
+        reverb_probability: share of the utterances that are put into a room.
+        time_masks, time_mask_frames: SpecAugment: stretches of frames set to the mean, and the longest of them.
+        frequency_masks, frequency_mask_bands: the same for neighbouring mel bands.
     """
 
     noise_probability: float = 0.0
     noise_snr: tuple[float, float] = (0.0, 20.0)
+    reverb_probability: float = 0.0
+    time_masks: int = 0
+    time_mask_frames: int = 20
+    frequency_masks: int = 0
+    frequency_mask_bands: int = 8
 
     def __post_init__(self) -> None:
         _in_range("noise_probability", self.noise_probability, 0, 1)
+        _in_range("reverb_probability", self.reverb_probability, 0, 1)
+        for name in ("time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bands"):
+            _in_range(name, getattr(self, name), 0)
         if self.noise_snr[0] > self.noise_snr[1]:
             raise ConfigError(f"noise_snr needs [lowest, highest], got {list(self.noise_snr)}")
 
@@ -109,6 +125,8 @@ class TrainerConfig:
             or so; Polyak averaging); 0: the weights themselves.
         amp: "none", "bf16" or "fp16" for the network (the loss is always computed in float32).
         preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop.
+        chunk_utterances: the network sees so many utterances at a time (the gradient is that of the whole batch, and
+            exact); for batches that do not fit in memory, at the price of a second forward pass.  0: all at once.
     """
 
     steps: int = 2000
@@ -119,6 +137,7 @@ class TrainerConfig:
     average: float = 0.0
     amp: str = "none"
     preload_gb: float = 8.0
+    chunk_utterances: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_interval", "valid_interval"):
@@ -127,8 +146,27 @@ class TrainerConfig:
         _in_range("seed", self.seed, 0)
         _in_range("average", self.average, 0, 0.99999)
         _in_range("preload_gb", self.preload_gb, 0)
+        _in_range("chunk_utterances", self.chunk_utterances, 0)
         if self.amp not in ("none", "bf16", "fp16"):
             raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One of several data directories that a model learns from at once: MultiReader (Wan et al. 2018, section 2.3).
+
+    Attributes:
+        weight: alpha of Eq. 12, what the loss of this source counts.
+        num_speakers: overrides that of [batch] for a source with few speakers; 0: does not.
+    """
+
+    weight: float = 1.0
+    num_speakers: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("num_speakers", self.num_speakers, 0)
+        if self.weight <= 0:
+            raise ConfigError(f"weight must be positive, got {self.weight:g}")
 
 
 @dataclass(frozen=True)
@@ -144,7 +182,7 @@ class TrainConfig:
     """Everything that decides what a training learns."""
 
     network: NamedConfig
-    loss: NamedConfig
+    loss: LossConfig
     input: InputConfig = field(default_factory=InputConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
@@ -152,6 +190,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
 
 
 SECTIONS = {
@@ -163,17 +202,30 @@ SECTIONS = {
     "augment": AugmentConfig,
     "trainer": TrainerConfig,
 }
+OTHER_SECTIONS = ("network", "loss", "sources")
 
 
 def train_config(tables: dict[str, Any], where: str) -> TrainConfig:
     """The configuration in `tables`; an unknown key is refused with the section it belongs to, or the nearest known key."""
     _refuse_unknown_sections(tables, where)
     network = _named(tables.get("network", {}), "lstm", architecture_entry, f"{where}: network")
-    loss = _named(tables.get("loss", {}), "ge2e", loss_entry, f"{where}: loss")
+    loss = loss_config(tables.get("loss", {}), f"{where}: loss")
     sections: dict[str, Any] = {name: build(cls, tables.get(name, {}), f"{where}: {name}") for name, cls in SECTIONS.items()}
     if "windows" not in tables:
         sections["windows"] = matching_windows(sections["batch"])
-    return TrainConfig(network=network, loss=loss, **sections)
+    sections["batch"] = _matching_sampler(sections["batch"], "sampler" in tables.get("batch", {}), loss, where)
+    sources = convert(dict[str, SourceConfig], tables.get("sources", {}), f"{where}: sources")
+    return TrainConfig(network=network, loss=loss, sources=sources, **sections)
+
+
+def _matching_sampler(batch: BatchConfig, is_given: bool, loss: LossConfig, where: str) -> BatchConfig:
+    """The sampler that the loss is defined for; a configuration that asks for another is refused."""
+    needed = loss_needs(loss).sampler
+    if needed is None or needed == batch.sampler:
+        return batch
+    if is_given:
+        raise ConfigError(f"{where}: batch: sampler = {shown(batch.sampler)}, but the loss {loss.terms[0].name} is defined for {needed!r}")
+    return replace(batch, sampler=needed)
 
 
 def matching_windows(batch: BatchConfig) -> WindowConfig:
@@ -209,9 +261,9 @@ def _refuse_unknown_sections(tables: dict[str, Any], where: str) -> None:
 
     homes = {key.name: section for section, cls in SECTIONS.items() for key in fields(cls)}
     for key in tables:
-        if key in ("network", "loss", *SECTIONS):
+        if key in OTHER_SECTIONS or key in SECTIONS:
             continue
-        close = difflib.get_close_matches(key, [*homes, "network", "loss", *SECTIONS], n=1)
+        close = difflib.get_close_matches(key, [*homes, *OTHER_SECTIONS, *SECTIONS], n=1)
         hint = f"did you mean {close[0]!r}" + (f" in [{homes[close[0]]}]?" if close and close[0] in homes else "?") if close else ""
-        known = ", ".join(["network", "loss", *SECTIONS])
+        known = ", ".join([*OTHER_SECTIONS, *SECTIONS])
         raise ConfigError(f"{where}: unknown key {shown(key)}; {hint or f'the tables are {known}'}")

@@ -49,7 +49,8 @@ class Log:
         seconds, count = now - self.last_time, step - self.last_step
         rate = count * self.utterances_per_step / seconds
         left = (now - self.started) / (step - self.first_step) * (self.num_steps - step)
-        extra = "".join(f" {name} {means[name]:.2f}" for name in ("scale", "offset") if name in means)
+        usual = {"loss", "target_cosine", "nontarget_cosine", "gradient_norm", "learning_rate"}
+        extra = "".join(f" {name} {value:.2f}" for name, value in means.items() if name not in usual)
         logger.info(
             "step %d/%d loss %.4f%s target cosine %.3f nontarget %.3f gradient %.2f lr %.2e | %.0f utt/s, %.0f %% waiting for data, ETA %s",
             step, self.num_steps, means["loss"], extra, means["target_cosine"], means["nontarget_cosine"], means["gradient_norm"],
@@ -65,11 +66,16 @@ class Log:
         self._append({"step": step, **means})
         self._time({"step": step, "seconds": now - self.started, "utterances_per_second": rate, "waiting": waited / seconds})
 
-    def valid(self, step: int, eer: float, best_eer: float, best_step: int) -> None:
-        """The EER on held-out speakers."""
-        logger.info("step %d/%d dev EER %.2f %% (best %.2f %% at step %d)", step, self.num_steps, 100 * eer, 100 * best_eer, best_step)
-        self._append({"step": step, "dev_eer": eer})
-        self._time({"step": step, "seconds": time.perf_counter() - self.started, "dev_eer": eer})
+    def valid(self, step: int, eers: dict[str, float], best_eer: float, best_step: int) -> None:
+        """The EERs on sets of held-out speakers; the first is `dev_eer`, of several each also has its name."""
+        (_, eer), *others = eers.items()
+        more = "".join(f", {name} {100 * value:.2f} %" for name, value in others)
+        logger.info(
+            "step %d/%d dev EER %.2f %%%s (best %.2f %% at step %d)", step, self.num_steps, 100 * eer, more, 100 * best_eer, best_step
+        )
+        record = {"dev_eer": eer, **({f"dev_eer.{name}": value for name, value in eers.items()} if others else {})}
+        self._append({"step": step, **record})
+        self._time({"step": step, "seconds": time.perf_counter() - self.started, **record})
 
     def _append(self, record: dict[str, Any]) -> None:
         with open(self.path, "a", encoding="utf-8") as stream:

@@ -1,36 +1,39 @@
-"""From a data directory to a model folder: what `sv-train` does."""
+"""From data directories to a model folder: what `sv-train` does."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import logging
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table
 from sv_toolkit.data.feature_index import FeatureIndex
-from sv_toolkit.errors import ModelError, OutputError, examples, plain
-from sv_toolkit.io.files import locked, loose_permissions, write_text
+from sv_toolkit.errors import ConfigError, OutputError, examples, plain
+from sv_toolkit.io.files import locked, loose_permissions, whole_binary, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, read_manifest, write_manifest
 from sv_toolkit.io.memory import keep_freed_memory
-from sv_toolkit.losses.registry import loss_entry
+from sv_toolkit.losses.registry import loss_table, make_loss
+from sv_toolkit.losses.term import LossSize
 from sv_toolkit.models.device import choose_device
-from sv_toolkit.models.store import Description, load_weights, make_network, save_model
+from sv_toolkit.models.network import SpeakerNetwork
+from sv_toolkit.models.store import Description, load_weights, make_network, model_digest, save_model
 from sv_toolkit.training import resume
-from sv_toolkit.training.augment import Augment, load_noises
-from sv_toolkit.training.batches import prefetch
+from sv_toolkit.training.batches import Source, prefetch
 from sv_toolkit.training.config import TrainConfig
-from sv_toolkit.training.examples import Examples, load_examples
+from sv_toolkit.training.processes import Processes, joined_processes, started_by_torchrun
 from sv_toolkit.training.report import Log
-from sv_toolkit.training.sampling import refuse_small
+from sv_toolkit.training.sources import NamedData, data_digest, load_augment, load_held_out, load_sources
 from sv_toolkit.training.trainer import Trainer
-from sv_toolkit.training.validation import HeldOut
+from sv_toolkit.training.warm_start import start_from
 
 logger = logging.getLogger("sv_toolkit")
 MANIFEST = "train"
@@ -38,11 +41,18 @@ MANIFEST = "train"
 
 @dataclass(frozen=True)
 class Options:
-    """What a training is given besides its configuration."""
+    """What a training is given besides its configuration.
 
-    data: Path
+    Attributes:
+        data: one data directory, or several sources (MultiReader).
+        valid: held-out speakers; of several sets the first decides which model is best.
+        init, init_skip: a model whose weights are the start, and patterns of the names of those that are not taken over.
+        process_timeout: seconds after which one of several processes that does not answer counts as lost.
+    """
+
+    data: Path | tuple[NamedData, ...]
     folder: Path
-    valid: Path | None = None
+    valid: Path | tuple[NamedData, ...] | None = None
     noise: Path | None = None
     device: str = "auto"
     threads: int = 1
@@ -51,6 +61,22 @@ class Options:
     timing: Path | None = None
     tensorboard: Path | None = None
     should_stop: Callable[[], bool] = lambda: False
+    reverb: Path | None = None
+    init: Path | None = None
+    init_skip: tuple[str, ...] = ()
+    process_timeout: float = 600.0
+
+    @property
+    def sources(self) -> tuple[NamedData, ...]:
+        """The training data, named."""
+        return (NamedData("train", self.data),) if isinstance(self.data, Path) else self.data
+
+    @property
+    def held_out(self) -> tuple[NamedData, ...]:
+        """The sets of held-out speakers, named."""
+        if self.valid is None:
+            return ()
+        return (NamedData("dev", self.valid),) if isinstance(self.valid, Path) else self.valid
 
 
 def run_training(config: TrainConfig, options: Options) -> resume.Progress:
@@ -59,82 +85,95 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
     Raises:
         SvError: data, configuration or folder are wrong, in one line.
     """
-    device = choose_device(options.device)
-    config = without_absent_vad(config, options.data)
-    with locked(options.folder):
-        _warn_loose(options.folder)
-        if options.overwrite:
-            _clear(options.folder)
-        job = describe_job(config, options)
+    device = _own_device(choose_device(options.device))
+    config = without_absent_vad(config, [given.path for given in options.sources])
+    with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):
+        job = describe_job(config, options, processes)
         if is_finished(options.folder, MANIFEST, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(options.folder))
             return resume.Progress(finished=True)
         _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
         keep_freed_memory(1 << 30)
-        return _train(config, options, job, device)
+        return _train(config, options, job, device, processes)
 
 
-def without_absent_vad(config: TrainConfig, data: Path) -> TrainConfig:
+def _own_device(device: torch.device) -> torch.device:
+    """Under torchrun every process has its own GPU."""
+    if device.type != "cuda" or not started_by_torchrun():
+        return device
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextlib.contextmanager
+def _prepared(options: Options, processes: Processes) -> Iterator[None]:
+    """The folder locked, and cleared where asked for, by the first process; the others stay quiet and wait."""
+    if not processes.is_first:
+        logger.setLevel(logging.ERROR)
+        processes.wait()
+        yield
+        return
+    with locked(options.folder):
+        sentence = loose_permissions(options.folder)
+        if sentence:
+            logger.warning("%s", sentence)
+        if options.overwrite:
+            _clear(options.folder)
+        processes.wait()
+        yield
+
+
+def without_absent_vad(config: TrainConfig, data: list[Path]) -> TrainConfig:
     """The configuration for data that has no voice activity decisions at all; the model remembers that it does not use them."""
-    if not config.input.use_vad or (data / "vad.scp").exists() or not (data / "feats.scp").exists():
+    if not config.input.use_vad or any((path / "vad.scp").exists() or not (path / "feats.scp").exists() for path in data):
         return config
-    logger.warning(
-        "%s: no vad.scp: all frames count as speech, for this model always; sv-compute-vad %s leaves silence out", plain(data), plain(data)
-    )
+    names = " ".join(plain(path) for path in data)
+    logger.warning("%s: no vad.scp: all frames count as speech, for this model always; sv-compute-vad %s leaves silence out", names, names)
     return replace(config, input=replace(config.input, use_vad=False))
 
 
-def describe_job(config: TrainConfig, options: Options) -> dict[str, Any]:
+def describe_job(config: TrainConfig, options: Options, processes: Processes) -> dict[str, Any]:
     """What was asked for: a run with an equal job continues, any other is refused."""
     return {
         "command": "sv-train",
         "version": __version__,
         "config": as_tables(config),
-        "data": data_digest(options.data),
-        "valid": data_digest(options.valid) if options.valid else None,
+        "data": {given.name: {"digest": data_digest(given.path), "weight": given.weight} for given in options.sources},
+        "valid": {given.name: data_digest(given.path) for given in options.held_out},
         "noise": data_digest(options.noise) if options.noise else None,
+        "reverb": data_digest(options.reverb) if options.reverb else None,
+        "init": {"model": model_digest(options.init), "skip": list(options.init_skip)} if options.init else None,
         "threads": options.threads,  # sums are ordered by thread: another number gives other last bits
+        "processes": processes.number,  # and by process
     }
 
 
 def as_tables(config: TrainConfig) -> dict[str, Any]:
     """The configuration as the TOML tables it came from, every default filled in."""
     tables = as_table(config)
-    for name in ("network", "loss"):
-        tables[name] = {"name": tables[name]["name"], **tables[name]["options"]}
+    tables["network"] = {"name": config.network.name, **tables["network"]["options"]}
+    tables["loss"] = loss_table(config.loss)
     return tables
 
 
-def data_digest(path: Path) -> str:
-    """Digest of the tables that decide what is read; the archives have their own digests in manifests."""
-    digest = hashlib.sha256()
-    for name in ("utt2spk", "feats.scp", "vad.scp"):
-        table = path / name
-        content = table.read_bytes() if table.is_file() else b""
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: torch.device) -> resume.Progress:
-    index = FeatureIndex(options.data, need_vad=config.input.use_vad)
-    loss_config, loss_class = config.loss.options, loss_entry(config.loss.name)[1]
-    examples_ = load_examples(
-        index, config.input, config.batch.shortest_usable, config.batch.num_utterances, options.max_bad, config.trainer.preload_gb
-    )
-    refuse_small(examples_, config.batch, loss_class.needs_speakers, loss_class.needs_utterances)
-    held_out = _held_out(config, options, index)
-    augment = Augment(config.augment, _noises(config, options, index.dim))
+def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: torch.device, processes: Processes) -> resume.Progress:
+    sources, speakers, index = load_sources(config, options.sources, options.max_bad)
+    held_out = load_held_out(config, options.held_out, index, speakers, options.max_bad)
+    augment = load_augment(config, options.noise, options.reverb, index.dim)
     torch.manual_seed(config.trainer.seed)
     description = describe_model(config, index, job)
-    network, loss = make_network(description), loss_class(loss_config)
-    _introduce(config, examples_, network, device, options)
-    seed = config.trainer.seed
+    network = make_network(description)
+    if options.init is not None:
+        start_from(network, options.init, options.init_skip)
+    loss = make_loss(config.loss, LossSize(len(speakers), config.network.options.embedding_dim))
+    _introduce(config, sources, len(speakers), network, device, options, processes)
     trainer = Trainer(
         config=config,
         network=network,
         loss=loss,
-        batches=lambda steps: prefetch(examples_, config.batch, augment, seed, steps),
+        steps=lambda steps: prefetch(sources, augment, config.trainer.seed, steps, processes.rank, processes.number),
         validate=held_out,
         folder=options.folder,
         job=job,
@@ -142,15 +181,16 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         reporter=Log(
             options.folder / "train.jsonl",
             config.trainer.steps,
-            config.batch.num_speakers * config.batch.num_utterances,
+            sum(source.batch.num_speakers for source in sources) * config.batch.num_utterances,
             options.timing,
             options.tensorboard,
         ),
         should_stop=options.should_stop,
+        processes=processes,
     )
     progress = trainer.run()
-    if progress.finished:
-        _finish(trainer, description, examples_, job, options.folder)
+    if progress.finished and processes.is_first:
+        _finish(trainer, description, sources, speakers, job, options.folder)
     return progress
 
 
@@ -167,8 +207,10 @@ def describe_model(config: TrainConfig, index: FeatureIndex, job: dict[str, Any]
     )
 
 
-def _finish(trainer: Trainer, description: Description, found: Examples, job: dict[str, Any], folder: Path) -> None:
-    """Best and last model, what was left out, and last of all the manifest."""
+def _finish(
+    trainer: Trainer, description: Description, sources: list[Source], speakers: list[str], job: dict[str, Any], folder: Path
+) -> None:
+    """Best and last model, the loss's own weights, what was left out, and last of all the manifest."""
     progress = trainer.progress
     last = {name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}
     best = trainer.best or last
@@ -178,47 +220,47 @@ def _finish(trainer: Trainer, description: Description, found: Examples, job: di
         description.provenance["dev_eer"] = progress.best_eer
     save_model(folder, best, description)
     save_model(folder / "last", last, description)
-    lines = [f"{plain(utterance)}\tsv-train\t{plain(reason)}\n" for utterance, reason in sorted(found.left_out.items())]
+    with whole_binary(folder / "loss.safetensors") as stream:
+        stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in trainer.loss.state_dict().items()}))
+    write_text(folder / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
+    left_out = {utterance: reason for source in sources for utterance, reason in source.examples.left_out.items()}
+    lines = [f"{plain(utterance)}\tsv-train\t{plain(reason)}\n" for utterance, reason in sorted(left_out.items())]
     write_text(folder / "skipped.tsv", "".join(lines))
     counts = {
-        "speakers": len(found.speakers),
-        "utterances": sum(map(len, found.by_speaker)),
-        "left_out": len(found.left_out),
+        "speakers": len(speakers),
+        "utterances": sum(len(own) for source in sources for own in source.examples.by_speaker),
+        "left_out": len(left_out),
         "steps": progress.step,
     }
-    names = ["model.safetensors", "model.json", "last/model.safetensors", "last/model.json", "train.jsonl", "skipped.tsv"]
-    names += [path.name for path in resume.checkpoints(folder)]
+    names = ["model.safetensors", "model.json", "last/model.safetensors", "last/model.json", "loss.safetensors", "speakers.txt"]
+    names += ["train.jsonl", "skipped.tsv", *(path.name for path in resume.checkpoints(folder))]
     write_manifest(folder, Manifest(MANIFEST, job, counts, {name: describe_file(folder / name) for name in names}))
 
 
-def _held_out(config: TrainConfig, options: Options, index: FeatureIndex) -> HeldOut | None:
-    if options.valid is None:
-        logger.info("no --valid data: no dev EER, and the model of the last step is kept")
-        return None
-    valid = FeatureIndex(options.valid, need_vad=config.input.use_vad)
-    shared = sorted(set(valid.utt2spk.values()) & set(index.utt2spk.values()))
-    if shared:
-        logger.warning("%d speakers are in both training and held-out data (%s): the dev EER will flatter", len(shared), examples(shared))
-    if valid.dim != index.dim:
-        raise ModelError(f"{plain(options.valid)}: features have {valid.dim} columns, the training data has {index.dim}")
-    return HeldOut(valid, config.input, config.windows, options.max_bad)
-
-
-def _noises(config: TrainConfig, options: Options, dim: int) -> list[Any]:
-    if not config.augment.noise_probability:
-        return []
-    if options.noise is None:
-        logger.warning("noise_probability is %g but no --noise data is given: training without noise", config.augment.noise_probability)
-        return []
-    return load_noises(FeatureIndex(options.noise, need_vad=False), dim, config.input.cmvn)
-
-
-def _introduce(config: TrainConfig, found: Examples, network: torch.nn.Module, device: torch.device, options: Options) -> None:
+def _introduce(
+    config: TrainConfig,
+    sources: list[Source],
+    num_speakers: int,
+    network: SpeakerNetwork,
+    device: torch.device,
+    options: Options,
+    processes: Processes,
+) -> None:
     size = sum(parameter.numel() for parameter in network.parameters())
+    if config.trainer.chunk_utterances and network.mixes_utterances:
+        raise ConfigError(
+            f"chunk_utterances = {config.trainer.chunk_utterances}: {config.network.name} has batch normalisation, which needs the whole batch at once; set it to 0"
+        )
+    for source in sources if len(sources) > 1 else ():
+        logger.info(
+            "source %s: weight %g, %d speakers, batches of %d x %d", source.name, source.weight, len(source.examples.speakers),
+            source.batch.num_speakers, source.batch.num_utterances,
+        )  # fmt: skip
     logger.info(
-        "%d speakers, %d utterances; %s with %d parameters; batches of %d x %d; %d steps on %s%s",
-        len(found.speakers), sum(map(len, found.by_speaker)), config.network.name, size, config.batch.num_speakers, config.batch.num_utterances,
-        config.trainer.steps, device, f", {options.threads} threads" if device.type == "cpu" else "",
+        "%d speakers, %d utterances; %s with %d parameters; loss %s; batches of %d x %d; %d steps on %s%s%s",
+        num_speakers, sum(len(own) for source in sources for own in source.examples.by_speaker), config.network.name, size,
+        " + ".join(term.name for term in config.loss.terms), config.batch.num_speakers, config.batch.num_utterances, config.trainer.steps, device,
+        f", {options.threads} threads" if device.type == "cpu" else "", f", {processes.number} processes" if processes.number > 1 else "",
     )  # fmt: skip
 
 
@@ -236,12 +278,6 @@ def _refuse_other_job(folder: Path, job: dict[str, Any]) -> None:
 def _clear(folder: Path) -> None:
     for path in resume.checkpoints(folder):
         path.unlink()
-    for name in (f"{MANIFEST}.manifest.json", "model.json", "model.safetensors", "train.jsonl"):
+    for name in (f"{MANIFEST}.manifest.json", "model.json", "model.safetensors", "loss.safetensors", "speakers.txt", "train.jsonl"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "last", ignore_errors=True)
-
-
-def _warn_loose(folder: Path) -> None:
-    sentence = loose_permissions(folder)
-    if sentence:
-        logger.warning("%s", sentence)

@@ -14,20 +14,22 @@ class ScheduleConfig:
 
     Attributes:
         name: "halving" (the paper: half every `halve_every` steps), "cosine" (to `final_factor` at the last step),
-            or "constant".
+            "linear" (in a straight line to `final_factor`, as Li et al. 2017 train), or "constant".
         warmup_steps: the factor first rises in a straight line over so many steps.
+        margin_warmup_steps: margins of losses (am_softmax, aam_softmax, triplet) rise from 0 over so many steps.
     """
 
     name: str = "halving"
     halve_every: int = 30_000_000
     warmup_steps: int = 0
     final_factor: float = 0.0
+    margin_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in SHAPES:
             raise ConfigError(f"name must be one of {', '.join(SHAPES)}, got {self.name!r}")
-        if self.halve_every < 1 or self.warmup_steps < 0 or not 0 <= self.final_factor <= 1:
-            raise ConfigError("need halve_every >= 1, warmup_steps >= 0 and final_factor in [0, 1]")
+        if self.halve_every < 1 or min(self.warmup_steps, self.margin_warmup_steps) < 0 or not 0 <= self.final_factor <= 1:
+            raise ConfigError("need halve_every >= 1, warmup_steps >= 0, margin_warmup_steps >= 0 and final_factor in [0, 1]")
 
 
 def _halving(step: int, num_steps: int, config: ScheduleConfig) -> float:
@@ -39,14 +41,23 @@ def _cosine(step: int, num_steps: int, config: ScheduleConfig) -> float:
     return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def _linear(step: int, num_steps: int, config: ScheduleConfig) -> float:
+    return 1 - (1 - config.final_factor) * min(step / max(num_steps - 1, 1), 1.0)
+
+
 def _constant(step: int, num_steps: int, config: ScheduleConfig) -> float:
     return 1.0
 
 
-SHAPES = {"halving": _halving, "cosine": _cosine, "constant": _constant}
+SHAPES = {"halving": _halving, "cosine": _cosine, "linear": _linear, "constant": _constant}
 
 
 def rate_factor(step: int, num_steps: int, config: ScheduleConfig) -> float:
     """Factor of the learning rate at `step` (from 0) of `num_steps`."""
     warmup = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
     return warmup * SHAPES[config.name](step, num_steps, config)
+
+
+def margin_factor(step: int, config: ScheduleConfig) -> float:
+    """Factor of the margins of losses at `step` (from 0)."""
+    return min(step / config.margin_warmup_steps, 1.0) if config.margin_warmup_steps else 1.0

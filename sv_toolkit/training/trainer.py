@@ -11,7 +11,7 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ModelError, examples
-from sv_toolkit.losses.output import LossOutput
+from sv_toolkit.losses.total import TotalLoss
+from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.training import resume
-from sv_toolkit.training.batches import Batch
+from sv_toolkit.training.batches import Batch, Step
 from sv_toolkit.training.config import OptimizerConfig, TrainConfig
-from sv_toolkit.training.schedules import rate_factor
+from sv_toolkit.training.gradient import accumulate_gradient
+from sv_toolkit.training.processes import Processes
+from sv_toolkit.training.schedules import margin_factor, rate_factor
 
 logger = logging.getLogger("sv_toolkit")
 
@@ -37,8 +40,8 @@ class Reporter(Protocol):
     def steps(self, step: int, means: dict[str, float], waited: float) -> None:
         """Means over the steps since the last report."""
 
-    def valid(self, step: int, eer: float, best_eer: float, best_step: int) -> None:
-        """An EER on held-out speakers."""
+    def valid(self, step: int, eers: dict[str, float], best_eer: float, best_step: int) -> None:
+        """EERs on sets of held-out speakers; the first decides which model is best."""
 
 
 @dataclass
@@ -46,22 +49,24 @@ class Trainer:
     """One training; `run` does it all.
 
     Attributes:
-        batches: the batches of a range of steps, in order.
-        validate: EER of the network on held-out speakers, or None without them.
+        steps: the batches of a range of steps, in order.
+        validate: EERs of the network on sets of held-out speakers, or None without them.
         should_stop: asked after every step; a run that is stopped saves a checkpoint first.
         job: configuration and digests of the data; a checkpoint of another job is refused.
+        processes: those that train this model together; the first one looks, reports and saves.
     """
 
     config: TrainConfig
-    network: nn.Module
-    loss: nn.Module
-    batches: Callable[[range], Iterator[Batch]]
-    validate: Callable[[nn.Module], float] | None
+    network: SpeakerNetwork
+    loss: TotalLoss
+    steps: Callable[[range], Iterator[Step]]
+    validate: Callable[[nn.Module], dict[str, float]] | None
     folder: Path
     job: dict[str, Any]
     device: torch.device
     reporter: Reporter
     should_stop: Callable[[], bool] = lambda: False
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
         self.network.to(self.device)
@@ -78,51 +83,82 @@ class Trainer:
         """Train to the last step, or until stopped; the progress says which."""
         self._restore()
         trainer = self.config.trainer
-        for batch in self.batches(range(self.progress.step, trainer.steps)) if not self.progress.finished else ():
-            self._count(self.step(batch), batch)
+        for step in self.steps(range(self.progress.step, trainer.steps)) if not self.progress.finished else ():
+            self._count(self.step(step.batches), step)
             self.progress.step += 1
             self._average()
-            step = self.progress.step
-            if step % trainer.log_interval == 0 or step == trainer.steps:
+            number = self.progress.step
+            if number % trainer.log_interval == 0 or number == trainer.steps:
                 self._report()
-            if step % trainer.valid_interval == 0 or step == trainer.steps:
+            if number % trainer.valid_interval == 0 or number == trainer.steps:
                 self._look()
                 self._save(regular=True)
             if self.progress.finished:
                 break
-            if self.should_stop():
+            if self.processes.any(self.should_stop(), number):
                 self._save(regular=False)
                 break
         return self.progress
 
-    def step(self, batch: Batch) -> tuple[LossOutput, Tensor]:
-        """One update; the loss and the norm of the gradient before clipping.
+    def step(self, batches: list[Batch]) -> dict[str, Tensor]:
+        """One update by the weighted sum of the losses of all sources (Wan et al. 2018, Eq. 12); numbers for the log.
 
         Raises:
             ModelError: a loss or gradient that is not finite; the weights are as they were before this step.
         """
-        options = self.config.trainer
-        factor = rate_factor(self.progress.step, options.steps, self.config.schedule)
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates):
-            group["lr"] = rate * factor
-        torch.manual_seed(options.seed * 1_000_003 + self.progress.step)  # dropout of a step depends on the step alone
+        self._follow_schedule()
         self.network.train()
-        features = torch.from_numpy(batch.features).to(self.device, non_blocking=True)
-        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths).to(self.device)
-        with autocast(self.device, options.amp):
-            embeddings = self.network(features, lengths)
-        output = self.loss(embeddings.unflatten(0, (-1, self.config.batch.num_utterances)))
-        if not torch.isfinite(output.loss):
-            raise self._not_finite("loss", batch)
+        self.loss.train()
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(output.loss).backward()
+        numbers: dict[str, Tensor] = {"loss": torch.zeros(())}
+        for batch in batches:
+            found = self._descend(batch)
+            prefix = f"{batch.source.name}." if len(batches) > 1 else ""
+            numbers["loss"] = numbers["loss"] + batch.source.weight * found["loss"].cpu()
+            numbers.update({f"{prefix}{name}": value for name, value in found.items() if prefix or name != "loss"})
+        self.processes.sum_gradients(self.network, self.loss)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], self.config.optimizer.clip)
         if not torch.isfinite(norm) and not self.scaler.is_enabled():
-            raise self._not_finite("gradient", batch)
+            raise self._not_finite("gradient", batches)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return output, norm
+        return {**numbers, "gradient_norm": norm}
+
+    def _follow_schedule(self) -> None:
+        step, steps, schedule = self.progress.step, self.config.trainer.steps, self.config.schedule
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates):
+            group["lr"] = rate * rate_factor(step, steps, schedule)
+        for term in self.loss.modules():
+            if hasattr(term, "margin_factor"):
+                term.margin_factor = margin_factor(step, schedule)
+
+    def _descend(self, batch: Batch) -> dict[str, Tensor]:
+        """Add the gradient of one source's loss to what the parameters hold; the loss and what else it says."""
+        features = torch.from_numpy(batch.features).to(self.device, non_blocking=True)
+        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths).to(self.device)
+        speakers = torch.from_numpy(batch.speakers).to(self.device)
+        size = self.config.trainer.chunk_utterances or len(features)
+        starts = range(0, len(features), size)
+
+        def embed(chunk: int) -> Tensor:
+            rows = slice(starts[chunk], starts[chunk] + size)
+            seed = self.config.trainer.seed * 1_000_003 + self.progress.step  # dropout of a step depends on the step alone
+            torch.manual_seed(seed + 7919 * (batch.rows.start + starts[chunk]))
+            with autocast(self.device, self.config.trainer.amp):
+                return self.network.raw(features[rows], None if lengths is None else lengths[rows])
+
+        output = accumulate_gradient(
+            embed,
+            len(starts),
+            lambda embeddings: self.loss(embeddings.unflatten(0, tuple(batch.speakers.shape)), speakers),
+            lambda loss: self.scaler.scale(batch.source.weight * loss),
+            self.processes,
+        )
+        if not torch.isfinite(output.loss):
+            raise self._not_finite("loss", [batch])
+        cosines = {"target_cosine": output.target_cosine, "nontarget_cosine": output.nontarget_cosine}
+        return {"loss": output.loss.detach(), **cosines, **output.extras}
 
     def _average(self) -> None:
         """Move the model towards the weights; early on by more, so that the random start is soon forgotten."""
@@ -133,50 +169,48 @@ class Trainer:
             for mean, weight in zip(self.model.state_dict().values(), self.network.state_dict().values()):
                 mean.lerp_(weight, 1 - keep)
 
-    def _not_finite(self, what: str, batch: Batch) -> ModelError:
+    def _not_finite(self, what: str, batches: list[Batch]) -> ModelError:
+        ids = examples([utterance for batch in batches for utterance in batch.utterances], 5)
         return ModelError(
-            f"step {self.progress.step + 1}: the {what} is not finite (NaN or infinite); batch utterances {examples(batch.utterances, 5)}; "
+            f"step {self.progress.step + 1}: the {what} is not finite (NaN or infinite); batch utterances {ids}; "
             "the last checkpoint is good: lower learning_rate, or look at the features of these utterances"
         )
 
-    def _count(self, result: tuple[LossOutput, Tensor], batch: Batch) -> None:
-        output, norm = result
-        numbers = {
-            "loss": output.loss.item(),
-            "target_cosine": output.target_cosine.item(),
-            "nontarget_cosine": output.nontarget_cosine.item(),
-            "gradient_norm": norm.item(),
-            "num_steps": 1.0,
-        }
-        for name, value in numbers.items():
+    def _count(self, numbers: dict[str, Tensor], step: Step) -> None:
+        for name, value in {**{name: tensor.item() for name, tensor in numbers.items()}, "num_steps": 1.0}.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-        self.waited += batch.seconds_waited
+        self.waited += step.seconds_waited
 
     def _report(self) -> None:
         count = self.progress.sums.pop("num_steps")
         means = {name: value / count for name, value in sorted(self.progress.sums.items())}
-        means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])  # type: ignore[operator]
-        self.reporter.steps(self.progress.step, means, self.waited)
+        means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])
+        if self.processes.is_first:
+            self.reporter.steps(self.progress.step, means, self.waited)
         self.progress.sums, self.waited = {}, 0.0
 
     def _look(self) -> None:
-        """EER on held-out speakers; decide what is best and whether to stop."""
+        """EERs on held-out speakers; decide what is best and whether to stop."""
         progress, trainer = self.progress, self.config.trainer
         progress.finished = progress.step == trainer.steps
         if self.validate is None:
             return
-        eer = self.validate(self.model)
+        eers = self.validate(self.model) if self.processes.is_first else {}
+        eer = self.processes.share(next(iter(eers.values()), 0.0))
         if progress.best_step == 0 or eer < progress.best_eer:
             progress.best_eer, progress.best_step, progress.stale = eer, progress.step, 0
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
             progress.stale += 1
-        self.reporter.valid(progress.step, eer, progress.best_eer, progress.best_step)
+        if self.processes.is_first:
+            self.reporter.valid(progress.step, eers, progress.best_eer, progress.best_step)
         if trainer.patience and progress.stale >= trainer.patience and not progress.finished:
             logger.info("no better EER in %d looks: stopped early at step %d", progress.stale, progress.step)
             progress.finished = True
 
     def _save(self, regular: bool) -> None:
+        if not self.processes.is_first:
+            return
         self.progress.scaler = self.scaler.state_dict()
         tensors = {
             **resume.named("network", self.network.state_dict()),
@@ -199,17 +233,20 @@ class Trainer:
             resume.restore_optimizer(self.optimizer, tensors)
             self.scaler.load_state_dict(self.progress.scaler)
             logger.info("resuming after step %d of %d", self.progress.step, self.config.trainer.steps)
-        self.reporter.rewind(self.progress.step)
+        self.processes.wait()  # nobody writes before all have read
+        if self.processes.is_first:
+            self.reporter.rewind(self.progress.step)
 
 
-def make_optimizer(network: nn.Module, loss: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Three groups of parameters: the network, its projections, and the loss's own (w, b)."""
-    slow = list(network.slow_parameters())  # type: ignore[operator]
+def make_optimizer(network: SpeakerNetwork, loss: TotalLoss, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Four groups of parameters: the network, its projections, the loss's numbers (w, b) and its weights (speaker bases)."""
+    slow = list(network.slow_parameters())
     slow_ids = {id(parameter) for parameter in slow}
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if id(p) not in slow_ids], "lr": config.learning_rate},
         {"params": slow, "lr": config.learning_rate * config.projection_factor},
-        {"params": list(loss.parameters()), "lr": config.learning_rate * config.loss_factor, "weight_decay": 0.0},
+        {"params": loss.scalar_parameters(), "lr": config.learning_rate * config.loss_factor, "weight_decay": 0.0},
+        {"params": loss.weight_parameters(), "lr": config.learning_rate},
     ]
     groups = [group for group in groups if group["params"]]
     if config.name == "sgd":

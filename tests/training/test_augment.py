@@ -8,7 +8,7 @@ import pytest
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.training.augment import Augment, load_noises, mix_noise
+from sv_toolkit.training.augment import Augment, load_disturbances, mix_noise
 from sv_toolkit.training.config import AugmentConfig
 from sv_toolkit.training.examples import load_examples
 
@@ -32,7 +32,7 @@ def test_a_noisy_crop_of_the_whole_utterance_is_normalized_as_a_noisy_utterance(
     examples = load_examples(FeatureIndex(data, need_vad=True), InputConfig(cmvn=cmvn, scale=1.0), 5, 2, 0)
     augment = Augment(AugmentConfig(1.0, (0.0, 0.0)), [rng.normal(0, 1, (200, 6)).astype(np.float32)])
     utterance = examples.by_speaker[0][0]
-    (piece,) = augment(examples, [utterance], [(0, examples.num_frames[utterance])], rng)
+    piece = augment(examples, utterance, (0, examples.num_frames[utterance]), rng)
     mean = piece.mean(axis=0) if cmvn == "utterance" else piece.mean()
     np.testing.assert_allclose(mean, 0, atol=1e-4)
 
@@ -40,13 +40,13 @@ def test_a_noisy_crop_of_the_whole_utterance_is_normalized_as_a_noisy_utterance(
 def test_without_noise_crops_come_through_unchanged(data, rng):
     examples = load_examples(FeatureIndex(data, need_vad=True), InputConfig(), 5, 2, 0)
     utterance = examples.by_speaker[0][0]
-    (piece,) = Augment(AugmentConfig(1.0))(examples, [utterance], [(2, 12)], rng)
+    piece = Augment(AugmentConfig(1.0))(examples, utterance, (2, 12), rng)
     np.testing.assert_array_equal(piece, examples.crop(utterance, 2, 12))
 
 
 def test_noise_of_another_width_or_under_sliding_normalization_is_refused(data):
     index = FeatureIndex(data, need_vad=False)
     with pytest.raises(ConfigError, match="6 columns, the training data has 40"):
-        load_noises(index, 40, "level")
+        load_disturbances(index, 40, "level")
     with pytest.raises(ConfigError, match="sliding"):
-        load_noises(index, 6, "sliding")
+        load_disturbances(index, 6, "sliding")

@@ -13,7 +13,8 @@ import torch
 
 from sv_toolkit.errors import DataError, ModelError, OutputError, SvError
 from sv_toolkit.io.archives import write_ark_scp
-from sv_toolkit.losses.ge2e import Ge2e, Ge2eConfig
+from sv_toolkit.losses.registry import loss_config, make_loss
+from sv_toolkit.losses.term import LossSize
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training import resume
@@ -84,7 +85,7 @@ def test_averaged_weights_resume_with_the_same_bytes_and_differ_from_the_last_st
 def test_the_average_agrees_with_its_recursion(data, tables):
     network = LstmDvector(6, LstmConfig(8, 0, 1, 4))
     tables["trainer"]["average"] = 0.5
-    trainer = Trainer(train_config(tables, "x"), network, Ge2e(Ge2eConfig()), lambda _: iter(()), None, data, {}, torch.device("cpu"), None)
+    trainer = Trainer(train_config(tables, "x"), network, make_loss(loss_config({}, "x"), LossSize(0, 4)), lambda _: iter(()), None, data, {}, torch.device("cpu"), None)
     expected = network.linear.bias.detach().clone()
     for step in range(1, 15):
         trainer.progress.step = step
@@ -192,10 +193,17 @@ def test_speakers_on_both_sides_are_warned_of(data, tables, tmp_path, caplog):
 
 
 def test_learning_rates_of_projections_and_of_scale_and_offset_are_factors():
-    network, loss = LstmDvector(4, LstmConfig(8, 4, 1, 4)), Ge2e(Ge2eConfig())
+    network, loss = LstmDvector(4, LstmConfig(8, 4, 1, 4)), make_loss(loss_config({}, "x"), LossSize(0, 4))
     groups = make_optimizer(network, loss, OptimizerConfig(learning_rate=0.01)).param_groups
     assert [group["lr"] for group in groups] == pytest.approx([0.01, 0.005, 0.0001])
     assert sum(len(group["params"]) for group in groups) == len([*network.parameters(), *loss.parameters()])
+
+
+def test_speaker_bases_learn_at_the_rate_of_the_network():
+    loss = make_loss(loss_config({"name": "softmax"}, "x"), LossSize(5, 4))
+    groups = make_optimizer(LstmDvector(4, LstmConfig(8, 0, 1, 4)), loss, OptimizerConfig(learning_rate=0.01, loss_factor=0.5)).param_groups
+    bases = [group["lr"] for group in groups if any(parameter is loss.bases for parameter in group["params"])]
+    assert bases == [0.01]
 
 
 def test_log_records_hold_no_wall_clock_time(data, tables, tmp_path):
@@ -223,7 +231,7 @@ def test_a_folder_with_someone_elses_model_is_left_alone(data, tables, tmp_path)
 def test_the_papers_sgd_step_agrees_with_its_slow_definition():
     """One step by hand: clip at 3 over all gradients, then rate x factor x gradient."""
     torch.manual_seed(0)
-    network, loss = LstmDvector(4, LstmConfig(8, 4, 1, 4)).double(), Ge2e(Ge2eConfig(reduction="sum")).double()
+    network, loss = LstmDvector(4, LstmConfig(8, 4, 1, 4)).double(), make_loss(loss_config({"reduction": "sum"}, "x"), LossSize(0, 4)).double()
     config = OptimizerConfig(learning_rate=0.01, clip=0.5)
     optimizer = make_optimizer(network, loss, config)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,152 @@
+"""Several processes that train one model together: `torchrun --nproc-per-node K --no-python sv-train ...`.
+
+Each process embeds its share of every batch; embeddings are gathered, so that the loss sees the whole batch,
+and gradients are summed.  Before every step the processes meet on the CPU (gloo): there a process that died
+or hangs is noticed, and named, before anything waits for it on a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from sv_toolkit.errors import ModelError
+
+
+class Processes:
+    """One process alone: nothing to gather, nothing to sum."""
+
+    rank, number = 0, 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and log lines."""
+        return self.rank == 0
+
+    def gather(self, own: Tensor) -> tuple[Tensor, range]:
+        """Rows of all processes, in the order of ranks, and where one's own are."""
+        return own, range(len(own))
+
+    def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
+        """Gradients of the network added up; those of the loss, which are alike everywhere, made equal to the last bit."""
+
+    def any(self, flag: bool, step: int = 0) -> bool:
+        """Whether the flag is set in any process."""
+        return flag
+
+    def share(self, value: float) -> float:
+        """The value that the first process has."""
+        return value
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+
+
+class ManyProcesses(Processes):
+    """What torchrun started, K processes in a ring."""
+
+    def __init__(self, store: dist.Store, rank: int, number: int, timeout: float) -> None:
+        self.store, self.rank, self.number, self.timeout = store, rank, number, timeout
+        self.step = 0
+
+    def gather(self, own: Tensor) -> tuple[Tensor, range]:
+        counts = [int(count) for count in self._gather_padded(torch.tensor([[float(len(own))]]), 1).flatten()]
+        rows = self._gather_padded(own, max(counts)).view(self.number, max(counts), -1)
+        start = sum(counts[: self.rank])
+        return torch.cat([part[:count] for part, count in zip(rows, counts)]), range(start, start + len(own))
+
+    def _gather_padded(self, own: Tensor, num_rows: int) -> Tensor:
+        filled = own.new_zeros(num_rows, own.shape[1])
+        filled[: len(own)] = own
+        parts = [torch.empty_like(filled) for _ in range(self.number)]
+        with self._naming():
+            dist.all_gather(parts, filled)
+        return torch.cat(parts)
+
+    def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
+        for module, factor in ((network, 1.0), (loss, 1.0 / self.number)):
+            gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+            if gradients:
+                self._sum(gradients, factor)
+
+    def _sum(self, gradients: list[Tensor], factor: float) -> None:
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) * factor
+        with self._naming():
+            dist.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
+            gradient.copy_(part.view_as(gradient))
+
+    def any(self, flag: bool, step: int = 0) -> bool:
+        self.step = step
+        self.store.set(f"sv-train/step/{self.rank}", str(step))
+        number = torch.tensor([float(flag)])
+        with self._naming():
+            dist.all_reduce(number, op=dist.ReduceOp.MAX)
+        return bool(number.item())
+
+    def share(self, value: float) -> float:
+        number = torch.tensor([value], dtype=torch.float64)
+        with self._naming():
+            dist.broadcast(number, src=0)
+        return float(number.item())
+
+    def wait(self) -> None:
+        self.any(False, self.step)
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Turn the failure of a collective operation into one line that says which process is missing."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise ModelError(self._blame(str(error).splitlines()[0])) from None
+
+    def _blame(self, reason: str) -> str:
+        time.sleep(0.5)  # those who are merely late can still say how far they got
+        steps = {rank: self._step_of(rank) for rank in range(self.number)}
+        behind = [rank for rank, step in steps.items() if step < max(steps.values())]
+        who = f"process {', '.join(map(str, behind))}" if behind else "another process"
+        return (
+            f"{who} of {self.number} died or did not answer within {self.timeout:g} s at step {max(steps.values())}; "
+            f"run the same command to resume from the last checkpoint (process {self.rank} saw: {reason[:200]})"
+        )
+
+    def _step_of(self, rank: int) -> int:
+        try:
+            key = f"sv-train/step/{rank}"
+            return int(self.store.get(key)) if self.store.check([key]) else -1
+        except RuntimeError:  # the store died with the launcher
+            return -1
+
+
+def started_by_torchrun() -> bool:
+    """Whether torchrun has set up the environment of several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextlib.contextmanager
+def joined_processes(device: torch.device, timeout: float) -> Iterator[Processes]:
+    """The processes that torchrun started, or this one alone; gloo between CPUs, nccl between GPUs.
+
+    Args:
+        timeout: seconds after which a process that does not answer counts as lost.
+    """
+    if not started_by_torchrun():
+        yield Processes()
+        return
+    store, rank, number = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=max(timeout, 60))))
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(
+        backend, store=dist.PrefixStore("sv-train", store), rank=rank, world_size=number, timeout=datetime.timedelta(seconds=timeout)
+    )
+    try:
+        yield ManyProcesses(store, rank, number, timeout)
+    finally:
+        dist.destroy_process_group()

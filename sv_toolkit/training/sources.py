@@ -1,0 +1,118 @@
+"""The data that a training learns from, is judged by, and is disturbed with, loaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.errors import ConfigError, ModelError, examples, plain
+from sv_toolkit.losses.registry import loss_needs
+from sv_toolkit.training.augment import Augment, load_disturbances, response_powers
+from sv_toolkit.training.batches import Source
+from sv_toolkit.training.config import SourceConfig, TrainConfig
+from sv_toolkit.training.examples import Examples, load_examples
+from sv_toolkit.training.sampling import least_utterances, refuse_small
+from sv_toolkit.training.validation import HeldOut
+
+logger = logging.getLogger("sv_toolkit")
+
+
+@dataclass(frozen=True)
+class NamedData:
+    """A data directory, what it is called in logs, and its weight where the command line gives one."""
+
+    name: str
+    path: Path
+    weight: float | None = None
+
+
+def data_digest(path: Path) -> str:
+    """Digest of the tables that decide what is read; the archives have their own digests in manifests."""
+    digest = hashlib.sha256()
+    for name in ("utt2spk", "feats.scp", "vad.scp"):
+        table = path / name
+        content = table.read_bytes() if table.is_file() else b""
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def load_sources(config: TrainConfig, data: tuple[NamedData, ...], max_bad: int) -> tuple[list[Source], list[str], FeatureIndex]:
+    """Material of every data directory, the ids of all speakers, and the index of the first.
+
+    A speaker who is in several sources is one class.
+
+    Raises:
+        ConfigError, ModelError, DataError: sources that do not fit the configuration, each other, or a batch.
+    """
+    unknown = sorted(config.sources.keys() - {given.name for given in data})
+    if unknown:
+        raise ConfigError(f"sources: {examples(unknown)} have no data; give --train NAME:DIR for each")
+    indices = [FeatureIndex(given.path, need_vad=config.input.use_vad) for given in data]
+    settings = [config.sources.get(given.name, SourceConfig()) for given in data]
+    found = [_load(config, index, own, max_bad) for index, own in zip(indices, settings)]
+    speakers = sorted({speaker for examples_ in found for speaker in examples_.speakers})
+    place = {speaker: i for i, speaker in enumerate(speakers)}
+    for given, index in zip(data, indices):
+        if index.dim != indices[0].dim:
+            raise ModelError(f"{plain(given.path)}: features have {index.dim} columns, those of {plain(data[0].path)} have {indices[0].dim}")
+    sources = [
+        Source(
+            name=given.name,
+            weight=own.weight if given.weight is None else given.weight,
+            examples=examples_,
+            batch=replace(config.batch, num_speakers=own.num_speakers or config.batch.num_speakers),
+            classes=np.array([place[speaker] for speaker in examples_.speakers]),
+        )
+        for given, own, examples_ in zip(data, settings, found)
+    ]
+    return sources, speakers, indices[0]
+
+
+def _load(config: TrainConfig, index: FeatureIndex, own: SourceConfig, max_bad: int) -> Examples:
+    batch = replace(config.batch, num_speakers=own.num_speakers or config.batch.num_speakers)
+    found = load_examples(index, config.input, batch.shortest_usable, least_utterances(batch), max_bad, config.trainer.preload_gb)
+    needs = loss_needs(config.loss)
+    refuse_small(found, batch, needs.speakers, needs.utterances)
+    return found
+
+
+def load_held_out(
+    config: TrainConfig, valid: tuple[NamedData, ...], index: FeatureIndex, speakers: list[str], max_bad: int
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """What gives the EERs of a network on sets of held-out speakers by name, or None without them."""
+    if not valid:
+        logger.info("no --valid data: no dev EER, and the model of the last step is kept")
+        return None
+    held_out = {}
+    for given in valid:
+        own = FeatureIndex(given.path, need_vad=config.input.use_vad)
+        shared = sorted(set(own.utt2spk.values()) & set(speakers))
+        if shared:
+            logger.warning("%d speakers are in both training and held-out data (%s): the dev EER will flatter", len(shared), examples(shared))
+        if own.dim != index.dim:
+            raise ModelError(f"{plain(given.path)}: features have {own.dim} columns, the training data has {index.dim}")
+        held_out[given.name] = HeldOut(own, config.input, config.windows, max_bad)
+    return lambda network: {name: measure(network) for name, measure in held_out.items()}
+
+
+def load_augment(config: TrainConfig, noise: Path | None, reverb: Path | None, dim: int) -> Augment:
+    """Augmentation with the noises and impulse responses that the configuration uses."""
+    noises = _disturbances(config, "noise", config.augment.noise_probability, noise, dim)
+    rooms = _disturbances(config, "reverb", config.augment.reverb_probability, reverb, dim)
+    return Augment(config.augment, noises, [response_powers(room) for room in rooms])
+
+
+def _disturbances(config: TrainConfig, name: str, probability: float, path: Path | None, dim: int) -> list[np.ndarray]:
+    if not probability:
+        return []
+    if path is None:
+        logger.warning("%s_probability is %g but no --%s data is given: training without", name, probability, name)
+        return []
+    return load_disturbances(FeatureIndex(path, need_vad=False), dim, config.input.cmvn)
