@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.models.ecapa_tdnn import EcapaTdnn, EcapaTdnnConfig
 from sv_toolkit.models.gru import Gru, GruConfig
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
 from sv_toolkit.models.network import SpeakerNetwork
@@ -14,6 +15,7 @@ ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {
     "lstm": (LstmConfig, LstmDvector),
     "gru": (GruConfig, Gru),
     "rescnn": (ResCnnConfig, ResCnn),
+    "ecapa_tdnn": (EcapaTdnnConfig, EcapaTdnn),
 }
 
 

@@ -19,6 +19,7 @@ SMALL = {
     "lstm": {"hidden_size": 8, "projection_size": 4, "num_layers": 2, "embedding_dim": 5},
     "gru": {"channels": 3, "hidden_size": 6, "num_layers": 2, "embedding_dim": 5},
     "rescnn": {"channels": [3, 4, 5], "blocks": 1, "embedding_dim": 5},
+    "ecapa_tdnn": {"channels": 6, "dilations": [2, 3], "scale": 3, "bottleneck": 3, "aggregated": 8, "attention": 4, "embedding_dim": 5},
 }
 every_architecture = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 
