@@ -22,6 +22,7 @@ from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import ConfigError, ModelError, examples, plain
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes, sha256_file, whole_binary, write_text
+from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.registry import architecture_entry
 
 FORMAT = 1
@@ -63,7 +64,7 @@ class Description:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def make_network(description: Description) -> nn.Module:
+def make_network(description: Description) -> SpeakerNetwork:
     """A network with fresh weights."""
     config_class, module_class = architecture_entry(description.architecture)
     return module_class(description.feature_dim, build(config_class, description.network, f"[network] of {description.architecture}"))
@@ -113,7 +114,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
         raise ModelError(f"{plain(where)}: is not a model description of this toolkit, or it is truncated") from None
 
 
-def load_model(folder: Path) -> tuple[nn.Module, Description]:
+def load_model(folder: Path) -> tuple[SpeakerNetwork, Description]:
     """The network in evaluation mode on CPU, and its description.
 
     Raises:

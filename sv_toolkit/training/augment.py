@@ -92,7 +92,9 @@ class Augment:
         """Network input `(num_frames, dim)` of the crop `[start, stop)`."""
         in_room = bool(self.responses) and rng.random() < self.config.reverb_probability
         is_noisy = bool(self.noises) and rng.random() < self.config.noise_probability
-        frames = self._changed(examples, utterance, crop, in_room, is_noisy, rng) if in_room or is_noisy else examples.crop(utterance, *crop)
+        frames = (
+            self._changed(examples, utterance, crop, in_room, is_noisy, rng) if in_room or is_noisy else examples.crop(utterance, *crop)
+        )
         return mask(frames, self.config, rng) if self.config.time_masks or self.config.frequency_masks else frames
 
     def _changed(

@@ -18,7 +18,11 @@ from sv_toolkit.training.processes import Processes
 
 
 def accumulate_gradient(
-    embed: Callable[[int], Tensor], num_chunks: int, loss: Callable[[Tensor], LossOutput], scale: Callable[[Tensor], Tensor], processes: Processes
+    embed: Callable[[int], Tensor],
+    num_chunks: int,
+    loss: Callable[[Tensor], LossOutput],
+    scale: Callable[[Tensor], Tensor],
+    processes: Processes,
 ) -> LossOutput:
     """Add the gradient of `scale(loss)` to what the network's and the loss's parameters hold.
 

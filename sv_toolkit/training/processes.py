@@ -57,6 +57,7 @@ class ManyProcesses(Processes):
         self.step = 0
 
     def gather(self, own: Tensor) -> tuple[Tensor, range]:
+        """Rows of all processes, in the order of ranks, and where one's own are."""
         counts = [int(count) for count in self._gather_padded(torch.tensor([[float(len(own))]]), 1).flatten()]
         rows = self._gather_padded(own, max(counts)).view(self.number, max(counts), -1)
         start = sum(counts[: self.rank])
@@ -71,6 +72,7 @@ class ManyProcesses(Processes):
         return torch.cat(parts)
 
     def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
+        """Gradients of the network added up, those of the loss averaged."""
         for module, factor in ((network, 1.0), (loss, 1.0 / self.number)):
             gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
             if gradients:
@@ -84,6 +86,7 @@ class ManyProcesses(Processes):
             gradient.copy_(part.view_as(gradient))
 
     def any(self, flag: bool, step: int = 0) -> bool:
+        """Whether the flag is set in any process; also the meeting before every step, where a lost process is noticed."""
         self.step = step
         self.store.set(f"sv-train/step/{self.rank}", str(step))
         number = torch.tensor([float(flag)])
@@ -92,12 +95,14 @@ class ManyProcesses(Processes):
         return bool(number.item())
 
     def share(self, value: float) -> float:
+        """The value that the first process has."""
         number = torch.tensor([value], dtype=torch.float64)
         with self._naming():
             dist.broadcast(number, src=0)
         return float(number.item())
 
     def wait(self) -> None:
+        """Until all processes are here."""
         self.any(False, self.step)
 
     @contextlib.contextmanager

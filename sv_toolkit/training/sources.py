@@ -61,7 +61,9 @@ def load_sources(config: TrainConfig, data: tuple[NamedData, ...], max_bad: int)
     place = {speaker: i for i, speaker in enumerate(speakers)}
     for given, index in zip(data, indices):
         if index.dim != indices[0].dim:
-            raise ModelError(f"{plain(given.path)}: features have {index.dim} columns, those of {plain(data[0].path)} have {indices[0].dim}")
+            raise ModelError(
+                f"{plain(given.path)}: features have {index.dim} columns, those of {plain(data[0].path)} have {indices[0].dim}"
+            )
     sources = [
         Source(
             name=given.name,
@@ -95,7 +97,9 @@ def load_held_out(
         own = FeatureIndex(given.path, need_vad=config.input.use_vad)
         shared = sorted(set(own.utt2spk.values()) & set(speakers))
         if shared:
-            logger.warning("%d speakers are in both training and held-out data (%s): the dev EER will flatter", len(shared), examples(shared))
+            logger.warning(
+                "%d speakers are in both training and held-out data (%s): the dev EER will flatter", len(shared), examples(shared)
+            )
         if own.dim != index.dim:
             raise ModelError(f"{plain(given.path)}: features have {own.dim} columns, the training data has {index.dim}")
         held_out[given.name] = HeldOut(own, config.input, config.windows, max_bad)

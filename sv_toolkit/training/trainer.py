@@ -131,7 +131,7 @@ class Trainer:
             group["lr"] = rate * rate_factor(step, steps, schedule)
         for term in self.loss.modules():
             if hasattr(term, "margin_factor"):
-                term.margin_factor = margin_factor(step, schedule)
+                term.margin_factor = margin_factor(step, schedule)  # type: ignore[assignment]
 
     def _descend(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradient of one source's loss to what the parameters hold; the loss and what else it says."""

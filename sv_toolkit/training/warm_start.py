@@ -28,7 +28,9 @@ def start_from(network: SpeakerNetwork, folder: Path, skip: tuple[str, ...]) -> 
     unused = [pattern for pattern in skip if not fnmatch.filter(own.keys() | given.keys(), pattern)]
     if unused:
         raise ModelError(f"{plain(folder)}: --init-skip {examples(unused)} matches no tensor; names are {examples(sorted(own), 5)}")
-    misfits = sorted(name for name in (own.keys() | given.keys()) - left if name not in own or name not in given or own[name].shape != given[name].shape)
+    misfits = sorted(
+        name for name in (own.keys() | given.keys()) - left if name not in own or name not in given or own[name].shape != given[name].shape
+    )
     if misfits:
         raise ModelError(
             f"{plain(folder)}: {len(misfits)} tensors are not in both networks with the same shape ({examples(misfits, 5)}); "

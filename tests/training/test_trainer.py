@@ -85,7 +85,17 @@ def test_averaged_weights_resume_with_the_same_bytes_and_differ_from_the_last_st
 def test_the_average_agrees_with_its_recursion(data, tables):
     network = LstmDvector(6, LstmConfig(8, 0, 1, 4))
     tables["trainer"]["average"] = 0.5
-    trainer = Trainer(train_config(tables, "x"), network, make_loss(loss_config({}, "x"), LossSize(0, 4)), lambda _: iter(()), None, data, {}, torch.device("cpu"), None)
+    trainer = Trainer(
+        train_config(tables, "x"),
+        network,
+        make_loss(loss_config({}, "x"), LossSize(0, 4)),
+        lambda _: iter(()),
+        None,
+        data,
+        {},
+        torch.device("cpu"),
+        None,
+    )
     expected = network.linear.bias.detach().clone()
     for step in range(1, 15):
         trainer.progress.step = step
@@ -231,7 +241,10 @@ def test_a_folder_with_someone_elses_model_is_left_alone(data, tables, tmp_path)
 def test_the_papers_sgd_step_agrees_with_its_slow_definition():
     """One step by hand: clip at 3 over all gradients, then rate x factor x gradient."""
     torch.manual_seed(0)
-    network, loss = LstmDvector(4, LstmConfig(8, 4, 1, 4)).double(), make_loss(loss_config({"reduction": "sum"}, "x"), LossSize(0, 4)).double()
+    network, loss = (
+        LstmDvector(4, LstmConfig(8, 4, 1, 4)).double(),
+        make_loss(loss_config({"reduction": "sum"}, "x"), LossSize(0, 4)).double(),
+    )
     config = OptimizerConfig(learning_rate=0.01, clip=0.5)
     optimizer = make_optimizer(network, loss, config)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
