@@ -6,6 +6,7 @@ The threshold then follows from the application alone (prior and costs) and no l
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ KIND, NAME = "calibration", "calibration.json"
 # affine map makes ideal, a fit here comes nearest to the lowest costs at all three, also from a few hundred targets.
 DEFAULT_PRIOR = 0.05
 CURVE_POINTS = 500
+FEW_TARGETS = 30
+
+logger = logging.getLogger("sv_toolkit")
 
 QualityValues = Mapping[str, np.ndarray]
 
@@ -190,9 +194,12 @@ def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, floa
     return tuple(points)
 
 
-def is_separable(scores: np.ndarray, is_target: np.ndarray) -> bool:
-    """True if one threshold tells all targets from all nontargets: the size of log-likelihood ratios is then a guess."""
-    return bool(scores[is_target].min() > scores[~is_target].max())
+def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, where: Path) -> None:
+    """Say where the list cannot carry the fit: few targets, or no error at the best threshold."""
+    if scores[is_target].min() > scores[~is_target].max():
+        logger.warning("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
+    if is_target.sum() < FEW_TARGETS:
+        logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
 
 
 def refuse_no_cosines(scores: np.ndarray, where: Path) -> None:

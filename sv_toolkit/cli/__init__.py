@@ -20,8 +20,11 @@ COMMANDS = {
     "sv-extract-control": "extract_control",
     "sv-train": "train",
     "sv-extract-dvector": "extract_dvector",
+    "sv-train-ivector": "train_ivector",
+    "sv-extract-ivector": "extract_ivector",
     "sv-enroll": "enroll",
     "sv-score": "score",
     "sv-eval": "evaluate",
+    "sv-calibrate": "calibrate",
     "sv-info": "info",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 
 import numpy as np
@@ -17,9 +18,10 @@ from sv_toolkit.backends.calibration import (
     _folds,
     calibrate,
     held_out_llr,
-    is_separable,
     read_calibration,
+    refuse_no_cosines,
     refuse_other_origin,
+    warn_of_weak_evidence,
     write_calibration,
 )
 from sv_toolkit.errors import ConfigError, DataError, ModelError
@@ -171,10 +173,19 @@ def test_scores_that_fall_with_likeness_are_refused(trials):
         fitted(-trials[0], trials[1])
 
 
-def test_separable_lists_are_known():
-    is_target = np.array([True, False, False])
-    assert is_separable(np.array([2.0, 1.0, 0.0]), is_target)
-    assert not is_separable(np.array([1.0, 1.0, 0.0]), is_target)
+def test_lists_that_cannot_carry_a_fit_are_warned_of(caplog, monkeypatch, trials):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    warn_of_weak_evidence(*trials, "trials")
+    assert caplog.text == ""
+    warn_of_weak_evidence(np.array([2.0, 1.0, 0.0]), np.array([True, False, False]), "trials")
+    assert "one threshold tells all targets" in caplog.text
+    assert "few target trials: a calibration on 1 is rough" in caplog.text
+
+
+def test_what_is_no_cosine_is_not_taken_for_one(tmp_path):
+    refuse_no_cosines(np.array([-1.0, 1.0]), tmp_path)
+    with pytest.raises(DataError, match="-3.5 is no cosine; .*--backend"):
+        refuse_no_cosines(np.array([-3.5, 1.0]), tmp_path)
 
 
 def test_the_file_survives_the_round_trip(rng, trials, tmp_path):

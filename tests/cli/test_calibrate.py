@@ -1,0 +1,178 @@
+"""sv-calibrate: fits, files beside and inside models, applying, what is printed and refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sv_toolkit.backends.calibration import FitList, calibrate, read_calibration
+from sv_toolkit.cli.calibrate import command as sv_calibrate
+from sv_toolkit.cli.check_trials import command as check_trials
+from sv_toolkit.cli.evaluate import command as evaluate
+
+IDS = [f"s{speaker:02d}-u{number}" for speaker in range(24) for number in range(3)]
+PAIRS = [(a, b) for i, a in enumerate(IDS) for b in IDS[i + 1 :]]
+IS_TARGET = np.array([a[:3] == b[:3] for a, b in PAIRS])
+
+
+@pytest.fixture
+def values(rng):
+    return np.clip(rng.normal(0.1 + 0.3 * IS_TARGET, 0.14), -1, 1).round(6)
+
+
+@pytest.fixture
+def folder(tmp_path, values):
+    (tmp_path / "trials").write_text("".join(f"{a} {b} {'target' if same else 'nontarget'}\n" for (a, b), same in zip(PAIRS, IS_TARGET)))
+    write_scores(tmp_path / "scores", values)
+    (tmp_path / "utt2spk").write_text("".join(f"{key} {key[:3]}\n" for key in IDS))
+    (tmp_path / "utt2dur").write_text("".join(f"{key} {1 + int(key[-1])}\n" for key in IDS))
+    return tmp_path
+
+
+def write_scores(path, values):
+    path.write_text("".join(f"{a} {b} {value}\n" for (a, b), value in zip(PAIRS, values)))
+
+
+def run(*arguments, command=sv_calibrate):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def fit(folder, *more):
+    return run(folder / "trials", folder / "scores", "-o", folder / "cal.json", *more)
+
+
+def test_the_file_holds_the_fit_of_the_library_and_the_list(folder, values):
+    result = fit(folder, "--prior", 0.1)
+    assert result.exit_code == 0, result.stderr
+    found = read_calibration(folder / "cal.json")
+    assert found == calibrate(values, IS_TARGET, FitList("trials", found.list.hash, 72, len(PAIRS) - 72), 0.1)
+    assert f"hash {found.list.hash}" in run(folder / "trials", command=check_trials).stdout
+    assert f"72 target, {len(PAIRS) - 72} nontarget, list {found.list.hash}" in result.stdout
+
+
+def test_the_order_of_the_scores_does_not_matter(folder, rng):
+    fit(folder)
+    before = (folder / "cal.json").read_bytes()
+    lines = (folder / "scores").read_text().splitlines()
+    (folder / "scores").write_text("".join(f"{line}\n" for line in rng.permutation(lines)))
+    fit(folder)
+    assert (folder / "cal.json").read_bytes() == before
+
+
+def test_costs_before_and_after_are_those_of_sv_eval(folder):
+    lines = fit(folder).stdout.splitlines()
+    assert lines[0].split()[:5] == ["Cllr", "min", "Cllr", "actDCF(0.01)", "minDCF(0.01)"]
+    before, after = (line.split()[-6:] for line in lines[1:3])
+    assert before[1] == after[1]  # a rising map changes no lowest cost
+    assert float(after[0]) < float(before[0])
+    run("--apply", folder / "cal.json", folder / "scores", "-o", folder / "llrs")
+    judged = run(folder / "trials", folder / "llrs", "--calibrated", command=evaluate).stdout
+    assert f"actDCF    {after[2]} at p_target 0.01" in judged
+    assert f"minDCF    {after[3]}" in judged
+
+
+def test_the_rates_at_the_printed_threshold_are_those_of_the_ratios(folder):
+    line = next(line for line in fit(folder).stdout.splitlines() if "p_target 0.05" in line)
+    run("--apply", folder / "cal.json", folder / "scores", "-o", folder / "llrs")
+    llrs = np.array([float(line.split()[2]) for line in (folder / "llrs").read_text().splitlines()])
+    false_alarm, miss = (float(word) / 100 for word in (line.split()[5], line.split()[9]))
+    threshold = float(line.split()[1])
+    assert threshold == pytest.approx(np.log(0.95 / 0.05), abs=1e-4)
+    assert false_alarm == pytest.approx(np.mean(llrs[~IS_TARGET] >= threshold), abs=2e-3)
+    assert miss == pytest.approx(np.mean(llrs[IS_TARGET] < threshold), abs=2e-2)
+
+
+def test_applying_writes_ratios_in_the_order_of_the_scores(folder, values):
+    fit(folder)
+    result = run("--apply", folder / "cal.json", folder / "scores")
+    assert [tuple(line.split()[:2]) for line in result.stdout.splitlines()] == PAIRS
+    llrs = [float(line.split()[2]) for line in result.stdout.splitlines()]
+    np.testing.assert_allclose(llrs, read_calibration(folder / "cal.json").llr(values), atol=1e-6)
+    with_list = run("--apply", folder / "cal.json", folder / "trials", folder / "scores")
+    assert with_list.stdout == result.stdout
+    assert "Cllr" in with_list.stderr
+
+
+def test_durations_are_recorded_and_needed_again(folder):
+    result = fit(folder, "--utt2dur", folder / "utt2dur")
+    assert result.exit_code == 0, result.stderr
+    found = read_calibration(folder / "cal.json")
+    assert found.quality_names == ("log_duration_enroll", "log_duration_test")
+    assert (found.quality[0].low, found.quality[0].high) == pytest.approx((0, np.log(3)))
+    refused = run("--apply", folder / "cal.json", folder / "scores")
+    assert refused.exit_code == 1
+    assert "needs log_duration_enroll and log_duration_test; give --utt2dur" in refused.stderr
+    assert run("--apply", folder / "cal.json", folder / "scores", "--utt2dur", folder / "utt2dur").exit_code == 0
+    wrong = run("--apply", folder / "cal.json", folder / "scores", "--utt2num-frames", folder / "utt2dur")
+    assert (wrong.exit_code, "give --utt2dur" in wrong.stderr) == (1, True)
+
+
+def test_folds_judge_fits_by_speakers_they_have_not_heard(folder):
+    lines = fit(folder, "--folds", 2).stdout.splitlines()
+    assert lines[3].startswith(f"on other speakers (2 folds, {2 * 36 * 35 // 2} trials)")
+    assert float(lines[3].split()[-6]) < 1
+    (folder / "utt2spk").unlink()
+    refused = fit(folder, "--folds", 2)
+    assert refused.exit_code == 1
+    assert "no utt2spk beside the trial list" in refused.stderr
+
+
+def test_the_model_carries_its_calibration(folder):
+    torch = pytest.importorskip("torch")
+    from sv_toolkit.features.prepare import InputConfig
+    from sv_toolkit.models.store import Description, WindowConfig, load_model, make_network, model_digest, save_model
+
+    network = {"hidden_size": 8, "projection_size": 0, "num_layers": 1, "embedding_dim": 4, "pooling": "mean", "dropout": 0.0}
+    description = Description("lstm", network, 5, InputConfig(), WindowConfig(20, 10, 5))
+    torch.manual_seed(0)
+    save_model(folder / "model", make_network(description).state_dict(), description)
+    digest = model_digest(folder / "model")
+    result = run(folder / "trials", folder / "scores", "--model", folder / "model")
+    assert result.exit_code == 0, result.stderr
+    assert read_calibration(folder / "model").model == digest == model_digest(folder / "model")
+    assert load_model(folder / "model")[1] == description
+    assert run("--apply", folder / "model", folder / "scores", "--model", folder / "model").exit_code == 0
+    content = json.loads((folder / "model" / "calibration.json").read_text())
+    (folder / "other.json").write_text(json.dumps(content | {"model": "0" * 64}))
+    refused = run("--apply", folder / "other.json", folder / "scores", "--model", folder / "model")
+    assert (refused.exit_code, "run sv-calibrate" in refused.stderr) == (1, True)
+    missing = run(folder / "trials", folder / "scores", "--model", folder / "no-model")
+    assert (missing.exit_code, (folder / "no-model").exists()) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: -values, "larger scores belong to nontargets"),
+        (lambda values: 0 * values, "all values are the same (0)"),
+        (lambda values: 3 * values, "is no cosine; say what made the scores with --backend"),
+    ],
+    ids=["falling", "constant", "no cosines"],
+)
+def test_scores_that_cannot_be_calibrated_leave_no_file(folder, values, change, message):
+    write_scores(folder / "scores", change(values))
+    result = fit(folder)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not (folder / "cal.json").exists()
+
+
+def test_scores_of_a_named_back_end_may_have_any_size(folder, values):
+    write_scores(folder / "scores", 30 * values)
+    assert fit(folder, "--backend", "plda").exit_code == 0
+    assert read_calibration(folder / "cal.json").backend == "plda"
+
+
+def test_command_lines_that_say_too_little_or_too_much_are_refused(folder):
+    for words in (
+        [folder / "scores"],
+        [folder / "trials", folder / "scores"],
+        [folder / "trials", folder / "scores", folder / "scores", "-o", "cal.json"],
+        [folder / "trials", folder / "scores", "-o", "cal.json", "--utt2dur", "a", "--utt2num-frames", "b"],
+    ):
+        result = run(*words)
+        assert result.exit_code == 2
+        assert "Error: " in result.stderr
