@@ -25,8 +25,8 @@ PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 @seed_option
 @click.option(
     "--by",
-    type=click.Choice(["keyword", "session", "gender"]),
-    help="A result per condition besides: same or different keyword, session; genders.",
+    type=click.Choice(["keyword", "session", "device", "days", "gender"]),
+    help="A result per condition besides: same or different keyword, session, device; days between the sides; genders.",
 )
 @click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ FORMS = {
     "utt2lang": Form(2, 2, "utterance language"),
     "utt2session": Form(2, 2, "utterance session"),
     "utt2keyword": Form(2, 2, "utterance keyword"),
+    "utt2device": Form(2, 2, "utterance device"),
+    "utt2date": Form(2, 2, "utterance YYYY-MM-DD|day-number"),
     "utt2speed": Form(2, 2, "utterance factor"),
     "utt2dur": Form(2, 2, "utterance seconds"),
     "utt2num_frames": Form(2, 2, "utterance number-of-frames"),
@@ -28,10 +31,11 @@ FORMS = {
     "feats.scp": Form(2, None, "utterance archive:offset"),
     "vad.scp": Form(2, None, "utterance archive:offset"),
 }
-BY_UTTERANCE = ("utt2spk", "utt2lang", "utt2session", "utt2keyword", "utt2speed", "utt2dur")
+BY_UTTERANCE = ("utt2spk", "utt2lang", "utt2session", "utt2keyword", "utt2device", "utt2date", "utt2speed", "utt2dur")
 DERIVED = ("feats.scp", "vad.scp", "utt2num_frames")  # made by extraction; tables that describe the recordings are not among them
 BASE_TABLES = ("wav.scp", "segments", *BY_UTTERANCE, "spk2gender", "reco2file_and_channel")
 REQUIRED = ("wav.scp", "utt2spk")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CHANNELS = {"A": 0, "B": 1}
 
@@ -121,6 +125,16 @@ def parse_count(value: str) -> int:
     return int(value)
 
 
+def parse_date(value: str) -> int:
+    """A day as a number, later days larger: of 'YYYY-MM-DD', or a whole number as it stands (days since any one day)."""
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    try:
+        return date.fromisoformat(value if _DATE.fullmatch(value) else "").toordinal()
+    except ValueError:
+        raise DataError(f"a date must be YYYY-MM-DD or a whole number of days, got {shown(value)}") from None
+
+
 def parse_gender(value: str) -> str:
     """`m` or `f`, as Kaldi writes them."""
     if value not in ("m", "f"):
@@ -134,6 +148,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "utt2speed": parse_speed,
     "utt2dur": parse_duration,
     "utt2num_frames": parse_count,
+    "utt2date": parse_date,
     "spk2gender": parse_gender,
 }
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.data.enrollment import Models, read_enrollment
+from sv_toolkit.data.forms import parse_values, refuse
 from sv_toolkit.data.trials import Trials
 from sv_toolkit.errors import DataError, examples, plain
 from sv_toolkit.io.tables import Table, place, read_table
 
-CONDITIONS = {"keyword": "utt2keyword", "session": "utt2session", "gender": "spk2gender"}
+CONDITIONS = {"keyword": "utt2keyword", "session": "utt2session", "device": "utt2device", "days": "utt2date", "gender": "spk2gender"}
+DAY_LIMITS = (7, 30, 90)  # days: a week, a month, three months, as in table 11 of Li et al. 2017 (Deep Speaker)
+DAY_SPANS = ("under 1 week", "1 week to 1 month", "1 to 3 months", "3 months or more", "unknown days")
 MIXED = "more than one"  # what a model of differing utterances has; no id holds a space
 
 
@@ -127,18 +130,35 @@ def _enroll_values(ids: Sequence[str], table: Mapping[str, str], models: Models 
 def split_by(trials: Trials, condition: str, origin: Origin) -> Iterator[tuple[str, np.ndarray]]:
     """Names of the conditions and `(num_trials,)` masks, sorted by name; trials of unknown condition come as such.
 
-    For a keyword or a session: the same on both sides, or different; for the gender: the pair of both sides.
+    For a keyword, a session or a device: the same on both sides, or different; for the gender: the pair of both sides;
+    for days: how long before or after the last enrollment utterance of the model the test was (`DAY_LIMITS`), the
+    shortest first.
 
     Raises:
-        DataError: the map (`utt2keyword`, `utt2session`, `spk2gender`) is missing or damaged.
+        DataError: the map (see `CONDITIONS`) is missing or damaged.
     """
-    table: Mapping[str, str] = read_table(origin.data / CONDITIONS[condition], sorted_by_bytes=False)
-    if condition == "gender":
-        table = _by_utterance(table, origin)
-    enroll, test = _enroll_values(trials.enroll_ids, table, origin.models), [table.get(key) for key in trials.test_ids]
-    names, of_trial = _condition_names(condition, enroll, test, trials)
+    table = read_table(origin.data / CONDITIONS[condition], sorted_by_bytes=False)
+    if condition == "days":
+        names, of_trial = _day_spans(table, trials, origin.models)
+    else:
+        value_of = _by_utterance(table, origin) if condition == "gender" else table
+        enroll, test = _enroll_values(trials.enroll_ids, value_of, origin.models), [value_of.get(key) for key in trials.test_ids]
+        names, of_trial = _condition_names(condition, enroll, test, trials)
     for index in np.unique(of_trial):
         yield names[index], of_trial == index
+
+
+def _day_spans(utt2date: Table, trials: Trials, models: Models | None) -> tuple[Sequence[str], np.ndarray]:
+    days, problems = parse_values(utt2date)
+    refuse(problems)
+    if len({"-" in value for value in utt2date.values()}) > 1:
+        raise DataError(f"{place(utt2date.path)}: holds dates and day numbers; the days between them are unknown, use one kind")
+    of_model = models if models is not None else {}
+    dates = [[days.get(key, np.nan) for key in of_model.get(model, (model,))] for model in trials.enroll_ids]
+    enroll = np.array([max(known) if not np.isnan(known).any() else np.nan for known in dates])
+    test = np.array([days.get(key, np.nan) for key in trials.test_ids])
+    between = np.abs(enroll[trials.enroll_index] - test[trials.test_index])
+    return DAY_SPANS, np.where(np.isnan(between), len(DAY_LIMITS) + 1, np.searchsorted(DAY_LIMITS, between, side="right"))
 
 
 def _by_utterance(spk2gender: Mapping[str, str], origin: Origin) -> dict[str, str]:

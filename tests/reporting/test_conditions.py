@@ -14,6 +14,7 @@ MAPS = {
     "utt2spk": "s1-a s1\ns1-b s1\ns2-a s2\ns2-b s2\ns3-a s3\n",
     "spk2gender": "s1 f\ns2 m\ns3 f\n",
     "utt2session": "s1-a 1\ns1-b 2\ns2-a 1\ns2-b 1\n",
+    "utt2device": "s1-a ios\ns1-b android\ns2-a ios\ns2-b ios\ns3-a ios\n",
     "utt2keyword": "s1-a yes\ns1-b yes\ns2-a no\ns2-b yes\ns3-a yes\n",
 }
 
@@ -90,6 +91,7 @@ def test_speakers_that_contradict_the_labels_are_refused(data, tmp_path, pairs, 
     [
         ("keyword", {"same keyword": [0, 3], "different keyword": [1, 2]}),
         ("session", {"same session": [1], "different session": [0], "unknown session": [2, 3]}),
+        ("device", {"same device": [1, 2, 3], "different device": [0]}),
         ("gender", {"gender f-f": [0], "gender f-m": [1, 2, 3]}),
     ],
 )
@@ -113,3 +115,49 @@ def test_a_missing_map_is_refused(data, trials):
     (data / "utt2spk").unlink()
     with pytest.raises(DataError, match="utt2spk: no such file; --by gender needs"):
         conditions(trials, "gender", Origin.find(trials.path, None, None))
+
+
+def dated(tmp_path, days, models=None):
+    """Trials of m against t0, t1, ..., whose test utterances are as many days after day 1000 as `days` says."""
+    (tmp_path / "utt2date").write_text("e0 990\ne1 1000\n" + "".join(f"t{i} {1000 + day}\n" for i, day in enumerate(days)))
+    if models:
+        (tmp_path / "models").write_text(models)
+    trials = make([("m" if models else "e1", f"t{i}") for i in range(len(days))], None, tmp_path / "trials")
+    return conditions(trials, "days", Origin.find(trials.path, None, tmp_path / "models" if models else None))
+
+
+def test_days_between_the_sides_fall_into_weeks_and_months(tmp_path):
+    days = [0, 6, 7, 29, 30, 89, 90, 400, -6, -7, -90]
+    assert dated(tmp_path, days) == {
+        "under 1 week": [0, 1, 8],
+        "1 week to 1 month": [2, 3, 9],
+        "1 to 3 months": [4, 5],
+        "3 months or more": [6, 7, 10],
+    }
+
+
+def test_days_of_a_model_count_from_its_last_utterance(tmp_path):
+    assert dated(tmp_path, [6, 7], "m e0 e1\n") == {"under 1 week": [0], "1 week to 1 month": [1]}
+    assert dated(tmp_path, [6], "m e0 e1 e2\n") == {"unknown days": [0]}
+
+
+def test_iso_dates_are_counted_in_days(tmp_path):
+    (tmp_path / "utt2date").write_text("a 2024-02-27\nb 2024-03-05\nc 2024-03-04\n")
+    trials = make([("a", "b"), ("a", "c"), ("a", "d")], None, tmp_path / "trials")
+    found = conditions(trials, "days", Origin.find(trials.path, None, None))
+    assert found == {"under 1 week": [1], "1 week to 1 month": [0], "unknown days": [2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a 2024-02-30\n", "utt2date:1: a date must be YYYY-MM-DD or a whole number of days, got '2024-02-30'"),
+        ("a 20240230x\n", "a date must be"),
+        ("a 2024-02-20\nb 17\n", "utt2date: holds dates and day numbers"),
+    ],
+)
+def test_dates_that_cannot_be_counted_are_refused(tmp_path, text, message):
+    (tmp_path / "utt2date").write_text(text)
+    trials = make([("a", "b")], None, tmp_path / "trials")
+    with pytest.raises(DataError, match=message):
+        conditions(trials, "days", Origin.find(trials.path, None, None))
