@@ -29,7 +29,7 @@ device=auto   # where to train: auto, cpu or cuda
 gpus=1        # processes to train with, one for each GPU
 amp=          # precision of the network: none, bf16 or fp16 [default: what the configuration says]
 init=         # model to start from [default: none]
-init_skip='loss.*' # parameters that are not taken from it
+init_skip=    # tensors that are not taken from it, for example 'linear.*' [default: all are]
 seed=0        # seed of the training
 num_dev=40    # training speakers to hold out; their EER decides which model is best
 any_size=false # accept corpora and lists of other sizes than the official ones
@@ -99,7 +99,7 @@ if should_run 4 "Train"; then
   need "$data/test/vad.scp" 3
   trainer=(sv-train)
   if [ "$gpus" -gt 1 ]; then trainer=(torchrun --standalone --nproc-per-node "$gpus" --no-python sv-train); fi
-  job "$exp/log/train.log" "${trainer[@]}" --config "$train_config" ${amp:+--set "trainer.amp=$amp"} ${init:+--init "$init" --init-skip "$init_skip"} \
+  job "$exp/log/train.log" "${trainer[@]}" --config "$train_config" ${amp:+--set "trainer.amp=$amp"} ${init:+--init "$init"} ${init_skip:+--init-skip "$init_skip"} \
     --valid "$data/dev" --noise "$data/noise" --seed "$seed" --device "$device" --threads "$threads" "$data/$train_set" "$exp"
 fi
 

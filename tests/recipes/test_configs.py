@@ -1,0 +1,51 @@
+"""conf/*.toml of every recipe: features and trainings that the commands accept, and what their comments promise."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sv_toolkit.config import build, read_config
+from sv_toolkit.features.fbank_config import FbankConfig
+from sv_toolkit.features.vad import VadConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(ROOT.glob("egs/*/*/conf/*.toml"))
+TRAININGS = [path for path in CONFIGS if "network" in read_config(path)]
+FEATURES = [path for path in CONFIGS if {"fbank", "vad"} & read_config(path).keys()]
+
+
+def named(paths):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT / "egs")))
+
+
+def test_every_configuration_is_one_of_the_two():
+    assert sorted(TRAININGS + FEATURES) == CONFIGS
+    assert len(TRAININGS) >= 10
+
+
+@named(TRAININGS)
+def test_a_training_configuration_is_accepted(path):
+    from sv_toolkit.training.config import read_train_config
+
+    read_train_config(path, {})
+
+
+@named(FEATURES)
+def test_a_feature_configuration_is_accepted(path):
+    tables = read_config(path)
+    assert tables.keys() <= {"fbank", "vad"}
+    build(FbankConfig, tables.get("fbank", {}), str(path))
+    build(VadConfig, tables.get("vad", {}), str(path))
+
+
+def test_the_losses_that_a_comment_offers_are_losses(tmp_path):
+    from sv_toolkit.losses.registry import loss_config
+
+    comment = [line for line in (ROOT / "egs/voxceleb/v1/conf/heo_resnet34.toml").read_text().splitlines() if line.startswith("#   ")]
+    offered = [re.search(r"(terms = \[.*?\}\]|name = \S+, method = \S+)", line) for line in comment]
+    assert len(offered) == 5
+    assert all(offered)
+    for match in offered:
+        (tmp_path / "loss.toml").write_text(match[0].replace('", method', '"\nmethod'))
+        loss_config(read_config(tmp_path / "loss.toml"), "comment")
