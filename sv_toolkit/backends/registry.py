@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sv_toolkit.backends.plda import SimplifiedConfig, SimplifiedPlda, TwoCovarianceConfig, TwoCovariancePlda
 from sv_toolkit.backends.transforms import Center, CenterConfig, Lda, LdaConfig, LengthNorm, LengthNormConfig, Whiten, WhitenConfig
 from sv_toolkit.errors import ModelError, shown
 
@@ -17,6 +18,8 @@ BACKENDS: dict[str, tuple[type, type[Any]]] = {
     "whiten": (WhitenConfig, Whiten),
     "lda": (LdaConfig, Lda),
     "length-norm": (LengthNormConfig, LengthNorm),
+    "two-covariance": (TwoCovarianceConfig, TwoCovariancePlda),
+    "simplified": (SimplifiedConfig, SimplifiedPlda),
 }
 
 
