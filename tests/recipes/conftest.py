@@ -8,6 +8,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = """
+[network]
+name = "lstm"
+hidden_size = 16
+projection_size = 0
+num_layers = 1
+embedding_dim = 8
+[loss]
+name = "ge2e"
+[batch]
+num_speakers = 3
+num_utterances = 2
+min_frames = 20
+max_frames = 30
+[optimizer]
+name = "adamw"
+learning_rate = 0.005
+[trainer]
+steps = 4
+log_interval = 2
+valid_interval = 2
+"""
 
 
 @pytest.fixture
@@ -41,3 +63,10 @@ def script(tmp_path, run):
         return run("bash", tmp_path / name, *arguments)
 
     return run_script
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    """A training of seconds, for three speakers or more: `tiny.toml` in `tmp_path`."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return "tiny.toml"

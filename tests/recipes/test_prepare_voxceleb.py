@@ -231,36 +231,11 @@ def test_the_same_recording_in_two_places_is_refused(run, vox):
     assert "the same recording as" in result.stderr
 
 
-TINY = """
-[network]
-name = "lstm"
-hidden_size = 16
-projection_size = 0
-num_layers = 1
-embedding_dim = 8
-[loss]
-name = "ge2e"
-[batch]
-num_speakers = 3
-num_utterances = 2
-min_frames = 20
-max_frames = 30
-[optimizer]
-name = "adamw"
-learning_rate = 0.005
-[trainer]
-steps = 4
-log_interval = 2
-valid_interval = 2
-"""
-
-
-def test_the_recipe_runs_from_end_to_end(run, tmp_path):
+def test_the_recipe_runs_from_end_to_end(run, tmp_path, tiny_config):
     write_vox1(tmp_path / "vox1", seconds=0.8)
     write_lists(tmp_path / "lists")
-    (tmp_path / "tiny.toml").write_text(TINY)
     words = ("--vox1", "vox1", "--trials-dir", "lists", "--lists", "veri_test2", "--num-dev", "2", "--any-size", "true", "--nj", "1")
-    words = (*words, "--threads", "1", "--train-config", "tiny.toml", "--exp", "exp/tiny", "--results", "results.md")
+    words = (*words, "--threads", "1", "--train-config", tiny_config, "--exp", "exp/tiny", "--results", "results.md")
     result = run(ROOT / "egs/voxceleb/v1/run.sh", *words, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(" done after ") == 8
