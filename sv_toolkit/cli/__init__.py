@@ -26,5 +26,6 @@ COMMANDS = {
     "sv-score": "score",
     "sv-eval": "evaluate",
     "sv-calibrate": "calibrate",
+    "sv-report": "report",
     "sv-info": "info",
 }

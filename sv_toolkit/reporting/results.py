@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -104,10 +104,17 @@ def evaluate_by(trials: Trials, scores: np.ndarray, origin: Origin, settings: Se
     Raises:
         DataError: there are no labels, no target or no nontarget trial; speakers contradict the labels; a map is missing.
     """
+    return evaluate_parts(trials, scores, origin, settings, split_by(trials, condition, origin) if condition else ())
+
+
+def evaluate_parts(
+    trials: Trials, scores: np.ndarray, origin: Origin, settings: Settings, parts: Iterable[tuple[str, np.ndarray]]
+) -> Results:
+    """The evaluation of all trials, and of those under each named mask `(num_trials,)`; raises as `evaluate_by`."""
     both_kinds(trials)
     speakers, missing = origin.speakers(trials) if settings.num_replicates else (None, "--num-bootstrap 0")
     results = {ALL: evaluate(trials, scores, speakers, settings, missing)}
-    for name, chosen in split_by(trials, condition, origin) if condition else ():
+    for name, chosen in parts:
         results[name] = _evaluate_part(trials, scores, speakers, settings, missing, chosen)
     return results
 
