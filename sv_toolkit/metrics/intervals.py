@@ -4,27 +4,27 @@ A hundred trials of one speaker are not a hundred independent answers: an interv
 several times too narrow.  Here speakers are drawn with replacement, and the trials follow with their speakers
 (both sides of a pair: the pigeonhole bootstrap, Owen 2007).
 
-Simulated coverage of the nominal 95 % is 93 to 96 % for 20 speakers and more; with ten speakers of very
-different difficulty and an EER under 10 % it falls to 90 %.  Resampling cannot show errors that never
-happened: where the rate is 0, so are both ends of its interval.
+The draws give the deviation of a rate on the scale of its log odds, where it is nearly symmetric; the ends lie as
+many deviations away as Student's t asks for; `benchmarks/interval_coverage.py` says how often they hold the truth.
+Resampling cannot show errors that never happened: where the rate is 0 in every draw, so are both ends.
+
+Two systems on one list are compared by the same draws of both, so that what is hard for both cancels out.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+
+from sv_toolkit.metrics import student
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 Values = dict[str, np.ndarray]
 
 TRIAL_VISITS = 2_000_000_000  # trials times replicates: longer lists get fewer replicates, for seconds instead of minutes
 MIN_REPLICATES = 200
-MAX_GROUPS = 100  # how many times speakers are left out, one by one or in groups, to measure skewness
-NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,17 @@ class Interval:
     high: float
     num_replicates: int
     num_speakers: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A statistic of two systems on the same trials: `difference` is `first - second`, in `interval`; its two-sided p-value."""
+
+    first: float
+    second: float
+    difference: float
+    interval: Interval
+    p_value: float
 
 
 def speaker_bootstrap(
@@ -51,15 +62,16 @@ def speaker_bootstrap(
 
     In a replicate speaker i counts w_i times, and the w_i sum to the number of speakers.  A trial of speaker i
     against himself weighs w_i, one of i against j weighs w_i w_j.  Replicates without a target or without a
-    nontarget trial are left out.  The ends are BCa quantiles (Efron 1987), widened for few speakers.
+    nontarget trial are left out.  The ends are the log odds of the rate, half an error added to each side, plus and
+    minus t deviations of the draws.
 
     Args:
         scores: `(num_trials,)`, finite.
         is_target: `(num_trials,)` bool.
         enroll_speaker_index: `(num_trials,)`, speaker of the enrollment model; any integers.
         test_speaker_index: `(num_trials,)`, speaker of the test utterance, in the same numbering.
-        statistics: name -> function of `(miss, false_alarm)`, such as `eer_of_curve`.  They get the corners of the
-            curve, which goes straight in between: accept-all first, reject-all last.
+        statistics: name -> function of `(miss, false_alarm)`, such as `eer_of_curve`, with values from 0 to 1.  They get
+            the corners of the curve, which goes straight in between: accept-all first, reject-all last.
         num_replicates: how many draws; `affordable_replicates` says when there are fewer.
         seed: of the draws; the same seed gives the same interval.
         level: the coverage aimed at.
@@ -68,13 +80,43 @@ def speaker_bootstrap(
         ValueError: fewer than 3 speakers, a target trial of two speakers, or only one kind of trial.
     """
     trials = _SortedTrials.of(scores, is_target, enroll_speaker_index, test_speaker_index)
-    rng = np.random.default_rng(seed)
-    drawn = _drawn_weights(trials.num_speakers, affordable_replicates(len(scores), num_replicates), rng)
-    replicates = _evaluate(trials, statistics, drawn)
-    left_out = _evaluate(trials, statistics, _left_out_weights(trials.num_speakers, rng))
-    estimate = _evaluate(trials, statistics, np.ones((1, trials.num_speakers), dtype=np.int64))
-    tail = _tail(trials.num_speakers, level)
-    return {name: _interval(replicates[name], left_out[name], estimate[name][0], tail, trials.num_speakers) for name in statistics}
+    drawn = _drawn_weights(trials.num_speakers, affordable_replicates(len(scores), num_replicates), np.random.default_rng(seed))
+    replicates, estimate = _evaluate(trials, statistics, drawn), _evaluate(trials, statistics, _ones(trials))
+    return {name: _interval(replicates[name], estimate[name][0], trials, level) for name in statistics}
+
+
+def compare_systems(
+    first_scores: np.ndarray,
+    second_scores: np.ndarray,
+    is_target: np.ndarray,
+    enroll_speaker_index: np.ndarray,
+    test_speaker_index: np.ndarray,
+    statistics: Mapping[str, Statistic],
+    num_replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Difference]:
+    """Differences between two systems on one list, by resampling the speakers of both at once.
+
+    The interval is the difference plus and minus t deviations of its draws; the p-value is the probability of a
+    difference at least as large, either way, if there is none (the same t): it is under `1 - level` where the interval
+    leaves 0 out.  Systems that never differ in any draw have no deviation: p is then 1 without a difference, 0 with one.
+
+    Args:
+        first_scores, second_scores: `(num_trials,)`, finite, of the same trials; their scales may differ.
+
+    The other arguments, and what is raised, are those of `speaker_bootstrap`.
+    """
+    sides = (is_target, enroll_speaker_index, test_speaker_index)
+    first, second = _SortedTrials.of(first_scores, *sides), _SortedTrials.of(second_scores, *sides)
+    made = affordable_replicates(2 * len(first_scores), num_replicates)
+    drawn = _drawn_weights(first.num_speakers, made, np.random.default_rng(seed))
+    of_first, of_second = _evaluate(first, statistics, drawn), _evaluate(second, statistics, drawn)
+    at_first, at_second = _evaluate(first, statistics, _ones(first)), _evaluate(second, statistics, _ones(second))
+    return {
+        name: _difference(at_first[name][0], at_second[name][0], of_first[name] - of_second[name], first.num_speakers, level)
+        for name in statistics
+    }
 
 
 def affordable_replicates(num_trials: int, wanted: int) -> int:
@@ -153,11 +195,9 @@ def _drawn_weights(num_speakers: int, num_replicates: int, rng: np.random.Genera
     return rng.multinomial(num_speakers, np.full(num_speakers, 1 / num_speakers), size=num_replicates)
 
 
-def _left_out_weights(num_speakers: int, rng: np.random.Generator) -> np.ndarray:
-    """`(num_groups, num_speakers)`: 1, but 0 for the speakers of one group; every speaker is in one group."""
-    num_groups = min(num_speakers, MAX_GROUPS)
-    group = rng.permutation(num_speakers) % num_groups
-    return (np.arange(num_groups)[:, None] != group).astype(np.int64)
+def _ones(trials: _SortedTrials) -> np.ndarray:
+    """The weights of the trials as they are."""
+    return np.ones((1, trials.num_speakers), dtype=np.int64)
 
 
 def _evaluate(trials: _SortedTrials, statistics: Mapping[str, Statistic], weights: np.ndarray) -> Values:
@@ -166,26 +206,32 @@ def _evaluate(trials: _SortedTrials, statistics: Mapping[str, Statistic], weight
     return dict(zip(statistics, np.array(rows).reshape(-1, len(statistics)).T))
 
 
-def _interval(replicates: np.ndarray, left_out: np.ndarray, estimate: float, tail: float, num_speakers: int) -> Interval:
-    """BCa: quantiles moved by the bias and the skewness of the statistic, which percentiles alone get wrong at low rates."""
-    if len(replicates) == 0:
-        raise ValueError("no replicate held both target and nontarget trials: too few speakers have target trials")
-    below = (np.mean(replicates < estimate) + np.mean(replicates <= estimate)) / 2
-    bias = NORMAL.inv_cdf(float(np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates))))
-    pull = left_out.mean() - left_out if len(left_out) else np.zeros(1)
-    spread = float(np.sum(pull**2)) ** 1.5
-    skewness = float(np.sum(pull**3)) / (6 * spread) if spread > 0 else 0.0
-    ends = [bias + z for z in (NORMAL.inv_cdf(tail), -NORMAL.inv_cdf(tail))]
-    low, high = np.quantile(replicates, [NORMAL.cdf(bias + end / max(1 - skewness * end, 0.1)) for end in ends])
-    return Interval(float(low), float(high), len(replicates), num_speakers)
+def _interval(replicates: np.ndarray, estimate: float, trials: _SortedTrials, level: float) -> Interval:
+    if np.ptp(np.append(replicates, estimate)) == 0:
+        return Interval(float(estimate), float(estimate), len(replicates), trials.num_speakers)
+    half_an_error = 0.5 / min(len(trials.target_left), len(trials.nontarget_left))
+    odds = _log_odds(np.append(replicates, estimate), half_an_error)
+    reach = student.quantile(level, trials.num_speakers - 1) * _deviation(odds[:-1], trials.num_speakers)
+    low, high = (1 / (1 + np.exp(-(odds[-1] + end))) for end in (-reach, reach))
+    # The half error moves very low rates up by a little; an interval without its estimate would puzzle.
+    return Interval(min(float(low), float(estimate)), max(float(high), float(estimate)), len(replicates), trials.num_speakers)
 
 
-def _tail(num_speakers: int, level: float) -> float:
-    """Share of replicates beyond each end: half of 1 - level, less for few speakers.
+def _difference(first: float, second: float, drawn: np.ndarray, num_speakers: int, level: float) -> Difference:
+    difference, deviation = first - second, _deviation(drawn, num_speakers)
+    reach = student.quantile(level, num_speakers - 1) * deviation
+    interval = Interval(float(difference - reach), float(difference + reach), len(drawn), num_speakers)
+    p_value = student.two_sided_p(difference / deviation, num_speakers - 1) if deviation > 0 else float(difference == 0)
+    return Difference(float(first), float(second), float(difference), interval, p_value)
 
-    Drawing n values shrinks their variance by (n - 1) / n, and quantiles ignore the heavier tails of Student's t
-    (Hesterberg 2015, "expanded percentile"); t by its series in the normal quantile (Abramowitz and Stegun 26.7.5).
-    """
-    z, freedom = NORMAL.inv_cdf((1 + level) / 2), num_speakers - 1
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    return NORMAL.cdf(-t * math.sqrt(num_speakers / freedom))
+
+def _deviation(drawn: np.ndarray, num_speakers: int) -> float:
+    """Standard deviation of the draws; drawing n values shrinks their variance by (n - 1) / n, which is undone."""
+    if len(drawn) < 2:
+        raise ValueError("no two replicates held both target and nontarget trials: too few speakers have target trials")
+    return float(np.std(drawn, ddof=1)) * (num_speakers / (num_speakers - 1)) ** 0.5
+
+
+def _log_odds(rates: np.ndarray, half_an_error: float) -> np.ndarray:
+    """Finite at 0 and 1 by half an error added to both outcomes (Haldane 1956, Anscombe 1956)."""
+    return np.log((rates + half_an_error) / (1 - rates + half_an_error))

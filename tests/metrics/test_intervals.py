@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sv_toolkit.metrics import intervals
+from sv_toolkit.metrics import intervals, student
 from sv_toolkit.metrics.detection import OperatingPoint, eer_of_curve, equal_error_rate, min_dcf, min_dcf_of_curve
-from sv_toolkit.metrics.intervals import Interval, affordable_replicates, speaker_bootstrap
+from sv_toolkit.metrics.intervals import Interval, affordable_replicates, compare_systems, speaker_bootstrap
 
 EER = {"eer": eer_of_curve}
 
@@ -112,6 +112,92 @@ def test_no_errors_give_an_interval_of_nothing():
     speakers = np.repeat(np.arange(4), 4), np.tile(np.arange(4), 4)
     is_target = speakers[0] == speakers[1]
     assert speaker_bootstrap(is_target.astype(float), is_target, *speakers, EER, num_replicates=50)["eer"] == Interval(0.0, 0.0, 50, 4)
+
+
+def drawn_rates(trials, num_replicates, seed):
+    """EER of every draw by the slow way."""
+    weights = intervals._drawn_weights(len(np.unique(trials[2:])), num_replicates, np.random.default_rng(seed))
+    return np.array([equal_error_rate(*copied_out(*trials, row)) for row in weights])
+
+
+def test_interval_agrees_with_its_definition(rng):
+    trials = simulated_trials(9, 3, rng)
+    scores, is_target = trials[:2]
+    half = 0.5 / is_target.sum()
+    odds = [np.log((rate + half) / (1 - rate + half)) for rate in drawn_rates(trials, 60, seed=4)]
+    rate = equal_error_rate(scores[is_target], scores[~is_target])
+    reach = student.quantile(0.95, 8) * np.sqrt(np.var(odds, ddof=1) * 9 / 8)
+    ends = [1 / (1 + np.exp(-(np.log((rate + half) / (1 - rate + half)) + end))) for end in (-reach, reach)]
+    found = speaker_bootstrap(*trials, EER, num_replicates=60, seed=4)["eer"]
+    np.testing.assert_allclose([found.low, found.high], ends, rtol=0, atol=1e-12)
+
+
+def test_interval_holds_its_estimate_at_very_low_rates():
+    """One error of one speaker among many: half an error more would lift both ends over the rate."""
+    speakers = np.repeat(np.arange(30), 30), np.tile(np.arange(30), 30)
+    is_target = speakers[0] == speakers[1]
+    scores = np.where(is_target, 1.0, 0.0)
+    scores[1] = 1.5  # one nontarget over all targets
+    found = speaker_bootstrap(scores, is_target, *speakers, EER, num_replicates=200)["eer"]
+    assert 0 <= found.low <= equal_error_rate(scores[is_target], scores[~is_target]) <= found.high
+
+
+def two_systems(rng, num_speakers=9, num_utterances=3):
+    first, is_target, *speakers = simulated_trials(num_speakers, num_utterances, rng)
+    return first, first + 0.4 * rng.normal(size=len(first)), is_target, *speakers
+
+
+def test_comparison_agrees_with_its_definition(rng):
+    first, second, *sides = two_systems(rng)
+    differences = drawn_rates((first, *sides), 60, seed=4) - drawn_rates((second, *sides), 60, seed=4)
+    one, other = (equal_error_rate(scores[sides[0]], scores[~sides[0]]) for scores in (first, second))
+    deviation = np.sqrt(np.var(differences, ddof=1) * 9 / 8)
+    found = compare_systems(first, second, *sides, EER, num_replicates=60, seed=4)["eer"]
+    assert (found.first, found.second, found.difference) == pytest.approx((one, other, one - other), abs=1e-12)
+    reach = student.quantile(0.95, 8) * deviation
+    assert (found.interval.low, found.interval.high) == pytest.approx((one - other - reach, one - other + reach), abs=1e-12)
+    assert found.p_value == pytest.approx(student.two_sided_p((one - other) / deviation, 8), abs=1e-12)
+
+
+def test_swapping_the_systems_turns_the_sign_and_nothing_else(rng):
+    first, second, *sides = two_systems(rng)
+    there, back = (compare_systems(*pair, *sides, EER, num_replicates=100)["eer"] for pair in ((first, second), (second, first)))
+    assert (there.first, there.second, there.difference) == (back.second, back.first, -back.difference)
+    assert there.p_value == pytest.approx(back.p_value, abs=1e-12)
+    assert (there.interval.low, there.interval.high) == pytest.approx((-back.interval.high, -back.interval.low), abs=1e-12)
+
+
+def test_a_system_does_not_differ_from_itself_on_another_scale(rng):
+    first, _, *sides = two_systems(rng)
+    found = compare_systems(first, 3 * first - 7, *sides, EER, num_replicates=50)["eer"]
+    assert (found.difference, found.p_value, found.interval.low, found.interval.high) == (0, 1, 0, 0)
+
+
+def test_systems_that_always_differ_by_the_same_have_no_doubt_left():
+    speakers = np.repeat(np.arange(4), 4), np.tile(np.arange(4), 4)
+    is_target = speakers[0] == speakers[1]
+    found = compare_systems(is_target.astype(float), np.zeros(16), is_target, *speakers, EER, num_replicates=50)["eer"]
+    assert (found.first, found.second, found.p_value) == (0, 0.5, 0)
+
+
+def test_p_is_under_5_percent_where_the_interval_leaves_0_out(rng):
+    seen = set()
+    for noise in (0.0, 0.1, 0.3, 0.6, 1.0):
+        first, is_target, *speakers = simulated_trials(12, 3, rng)
+        second = first + noise * rng.normal(size=len(first))
+        found = compare_systems(first, second, is_target, *speakers, EER, num_replicates=100)["eer"]
+        significant = not found.interval.low <= 0 <= found.interval.high
+        assert significant == (found.p_value < 0.05)
+        seen.add(significant)
+    assert seen == {True, False}
+
+
+def test_what_both_systems_find_hard_cancels_out(rng):
+    first, second, *sides = two_systems(rng, 15, 4)
+    second = first + 0.1 * (second - first)
+    paired = compare_systems(first, second, *sides, EER, num_replicates=200)["eer"].interval
+    alone = speaker_bootstrap(first, *sides, EER, num_replicates=200)["eer"]
+    assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
 
 
 def test_long_lists_get_fewer_replicates_but_never_too_few():
