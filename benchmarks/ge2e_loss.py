@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from common import alternate, save
 
 from sv_toolkit.losses.ge2e import Ge2e, Ge2eConfig
+from sv_toolkit.losses.term import LossSize
 
 
 def loop_loss(embeddings, scale, offset):
@@ -30,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     embeddings = F.normalize(torch.randn(64, 10, 256), dim=-1).requires_grad_()
-    loss = Ge2e(Ge2eConfig())
+    loss = Ge2e(Ge2eConfig(), LossSize(0, 256))
     torch.testing.assert_close(loss(embeddings).loss, loop_loss(embeddings, loss.scale, loss.offset))
     times = alternate(
         {"ours": lambda: loss(embeddings).loss.backward(), "loop": lambda: loop_loss(embeddings, loss.scale, loss.offset).backward()}

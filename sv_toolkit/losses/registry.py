@@ -9,12 +9,30 @@ from typing import Any
 
 from sv_toolkit.config import build, convert
 from sv_toolkit.errors import ConfigError, shown
+from sv_toolkit.losses.all_speaker_hard import AllSpeakerHard, AllSpeakerHardConfig
+from sv_toolkit.losses.center import Center, CenterConfig
 from sv_toolkit.losses.ge2e import Ge2e, Ge2eConfig
+from sv_toolkit.losses.margin_softmax import AamSoftmax, AamSoftmaxConfig, AmSoftmax, AmSoftmaxConfig
+from sv_toolkit.losses.prototypical import AngularPrototypical, AngularPrototypicalConfig, Prototypical, PrototypicalConfig
+from sv_toolkit.losses.softmax import Softmax, SoftmaxConfig
+from sv_toolkit.losses.speaker_bases import SpeakerBases, SpeakerBasesConfig
+from sv_toolkit.losses.te2e import Te2e, Te2eConfig
 from sv_toolkit.losses.term import LossSize, check_positive
 from sv_toolkit.losses.total import TotalLoss
+from sv_toolkit.losses.triplet import Triplet, TripletConfig
 
 LOSSES: dict[str, tuple[type, type]] = {
     "ge2e": (Ge2eConfig, Ge2e),
+    "te2e": (Te2eConfig, Te2e),
+    "softmax": (SoftmaxConfig, Softmax),
+    "center": (CenterConfig, Center),
+    "am_softmax": (AmSoftmaxConfig, AmSoftmax),
+    "aam_softmax": (AamSoftmaxConfig, AamSoftmax),
+    "speaker_bases": (SpeakerBasesConfig, SpeakerBases),
+    "all_speaker_hard": (AllSpeakerHardConfig, AllSpeakerHard),
+    "triplet": (TripletConfig, Triplet),
+    "prototypical": (PrototypicalConfig, Prototypical),
+    "angular_prototypical": (AngularPrototypicalConfig, AngularPrototypical),
 }
 
 
@@ -49,7 +67,10 @@ class LossConfig:
             raise ConfigError("terms needs at least one loss")
         if len(set(names)) < len(names):
             raise ConfigError(f"a loss stands twice in terms: {', '.join(names)}")
-        samplers = {loss_entry(name)[1].sampler for name in names} - {None}
+        classes = [loss_entry(name)[1] for name in names]
+        if not any(cls.uses_embeddings for cls in classes):
+            raise ConfigError(f"{', '.join(names)} teaches the network nothing; add a loss of the embeddings to terms")
+        samplers = {cls.sampler for cls in classes} - {None}
         if len(samplers) > 1:
             raise ConfigError(f"{', '.join(names)} cannot be added up: they need batches of {' and of '.join(sorted(samplers))}")
 
@@ -71,17 +92,19 @@ def loss_config(table: Any, where: str) -> LossConfig:
     """
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: a table of keys is needed, got {type(table).__name__}")
-    if "terms" not in table:
-        return LossConfig((_term({"name": "ge2e", **table}, 1.0, where),))
+    terms = _terms(table, where) if "terms" in table else (_term({"name": "ge2e", **table}, 1.0, where),)
+    with _named_place(where):
+        return LossConfig(terms)
+
+
+def _terms(table: dict[str, Any], where: str) -> tuple[WeightedTerm, ...]:
     others = sorted(set(table) - {"terms"})
     if others:
         raise ConfigError(f"{where}: {shown(others[0])} stands beside terms; it belongs into one of its tables")
     tables = table["terms"]
     if not isinstance(tables, (list, tuple)):
         raise ConfigError(f"{where}: terms needs a list of tables, got {shown(tables)}")
-    terms = tuple(_weighted(own, f"{where}: terms[{number}]") for number, own in enumerate(tables))
-    with _named_place(where):
-        return LossConfig(terms)
+    return tuple(_weighted(own, f"{where}: terms[{number}]") for number, own in enumerate(tables))
 
 
 def _weighted(table: Any, where: str) -> WeightedTerm:

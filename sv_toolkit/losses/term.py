@@ -36,6 +36,7 @@ class LossTerm(nn.Module):
             an evaluation utterance and the enrollment utterances of one speaker), or None: any batch will do.
         needs_labels: the equation needs class indices.
         uses_bases: the equation needs the bases, which all terms share.
+        uses_embeddings: the equation has a gradient for the network; without, a term cannot stand alone.
 
     A term with a margin has a plain attribute `margin_factor`, 1 at first, that the margin is multiplied by; a margin
     that grows during training is this number, set before every step.
@@ -46,6 +47,7 @@ class LossTerm(nn.Module):
     sampler: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
     uses_bases: ClassVar[bool] = False
+    uses_embeddings: ClassVar[bool] = True
 
     def summary(self) -> dict[str, float]:
         """Learned numbers for the log line."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import math
+
+import torch
 from torch import Tensor
 
 SHORTEST = 1e-6
@@ -11,9 +13,11 @@ SHORTEST = 1e-6
 def unit(vectors: Tensor) -> Tensor:
     """`vectors` of length 1 along the last axis (Wan et al. 2018, Eq. 4).
 
-    A vector shorter than 1e-6 is divided by 1e-6: zero stays zero and its gradient stays bounded.
+    A vector of 1e-6 or shorter has no direction: it becomes zero and takes no gradient, so that one dead utterance
+    cannot fill the whole of a clipped step.
     """
-    return F.normalize(vectors, dim=-1, eps=SHORTEST)
+    lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / lengths.masked_fill(lengths <= SHORTEST, math.inf)
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:

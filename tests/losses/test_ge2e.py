@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sv_toolkit.errors import ConfigError
-from sv_toolkit.losses.ge2e import Ge2e, Ge2eConfig, exclusive_cosines, ge2e_contrast, ge2e_softmax
+from sv_toolkit.losses.ge2e import CENTROIDS, Ge2e, Ge2eConfig, exclusive_cosines, ge2e_contrast, ge2e_softmax, split_cosines
 from sv_toolkit.losses.term import LossSize
 
 SIZE = LossSize(0, 16)
@@ -18,7 +18,16 @@ def cosine(a, b):
     return (a @ b) / (a.norm() * b.norm())
 
 
-def slow_similarity(embeddings, scale, offset):
+def members(centroid, j, i, k, num_utterances):
+    """The utterances of speaker k whose centroid utterance i of speaker j is scored against."""
+    return {
+        "exclusive": [m for m in range(num_utterances) if k != j or m != i],
+        "inclusive": range(num_utterances),
+        "split": [m for m in range(num_utterances) if m % 2 != i % 2],
+    }[centroid]
+
+
+def slow_similarity(embeddings, scale, offset, centroid="exclusive"):
     """Eqs. 4, 5, 8 and 9, as they stand."""
     num_speakers, num_utterances, _ = embeddings.shape
     unit = embeddings / embeddings.norm(dim=-1, keepdim=True)
@@ -26,9 +35,8 @@ def slow_similarity(embeddings, scale, offset):
     for j in range(num_speakers):
         for i in range(num_utterances):
             for k in range(num_speakers):
-                members = [unit[k, m] for m in range(num_utterances) if k != j or m != i]
-                centroid = sum(members) / len(members)
-                similarity[j, i, k] = scale * cosine(unit[j, i], centroid) + offset
+                others = [unit[k, m] for m in members(centroid, j, i, k, num_utterances)]
+                similarity[j, i, k] = scale * cosine(unit[j, i], sum(others) / len(others)) + offset
     return similarity
 
 
@@ -59,22 +67,35 @@ def embeddings(request):
     }[request.param]
 
 
+@pytest.mark.parametrize("centroid", CENTROIDS)
 @pytest.mark.parametrize("method", ["softmax", "contrast"])
-def test_loss_agrees_with_the_papers_loops(embeddings, method):
-    module = Ge2e(Ge2eConfig(method=method, reduction="sum"), SIZE).double()
-    expected = slow_loss(slow_similarity(embeddings, module.scale.item(), module.offset.item()), method)
+def test_loss_agrees_with_the_papers_loops(embeddings, method, centroid):
+    module = Ge2e(Ge2eConfig(method=method, centroid=centroid, reduction="sum"), SIZE).double()
+    expected = slow_loss(slow_similarity(embeddings, module.scale.item(), module.offset.item(), centroid), method)
     assert module(embeddings).loss.item() == pytest.approx(float(expected), rel=1e-10)
 
 
-def test_similarity_agrees_with_the_papers_loops(embeddings):
-    torch.testing.assert_close(10 * exclusive_cosines(embeddings) - 5, slow_similarity(embeddings, 10, -5), rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize("centroid", CENTROIDS)
+@pytest.mark.parametrize("num_utterances", [2, 3, 4])
+def test_similarity_agrees_with_the_papers_loops(embeddings, centroid, num_utterances):
+    embeddings = embeddings[:, :num_utterances]
+    expected = slow_similarity(embeddings, 10, -5, centroid)
+    torch.testing.assert_close(10 * CENTROIDS[centroid](embeddings) - 5, expected, rtol=1e-10, atol=1e-10)
 
 
+def test_halves_of_two_utterances_are_each_others_centroid(embeddings):
+    cosines = split_cosines(embeddings[:, :2])
+    pairs = torch.cosine_similarity(embeddings[:, 0], embeddings[:, 1], dim=-1)
+    for i in (0, 1):
+        torch.testing.assert_close(cosines[:, i].diagonal(), pairs)
+
+
+@pytest.mark.parametrize("centroid", CENTROIDS)
 @pytest.mark.parametrize("method", [ge2e_softmax, ge2e_contrast])
-def test_gradient_is_right_by_gradcheck(method):
+def test_gradient_is_right_by_gradcheck(method, centroid):
     torch.manual_seed(5)
     raw = torch.randn(3, 3, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: method(10 * exclusive_cosines(x) - 5).sum(), (raw,))
+    assert torch.autograd.gradcheck(lambda x: method(10 * CENTROIDS[centroid](x) - 5).sum(), (raw,))
 
 
 def test_gradient_reaches_scale_and_offset_by_gradcheck():
@@ -147,12 +168,13 @@ def test_opposed_pair_with_a_vanishing_centroid_gives_a_finite_gradient():
     assert torch.isfinite(raw.grad).all()
 
 
-def test_one_utterance_per_speaker_is_refused():
+@pytest.mark.parametrize("cosines", [exclusive_cosines, split_cosines])
+def test_one_utterance_per_speaker_is_refused(cosines):
     with pytest.raises(ValueError, match="at least 2 utterances"):
-        exclusive_cosines(torch.randn(3, 1, 4))
+        cosines(torch.randn(3, 1, 4))
 
 
-@pytest.mark.parametrize("options", [{"method": "hinge"}, {"scale": 0.0}, {"reduction": "max"}])
+@pytest.mark.parametrize("options", [{"method": "hinge"}, {"centroid": "median"}, {"scale": 0.0}, {"reduction": "max"}])
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError):
         Ge2eConfig(**options)

@@ -1,0 +1,77 @@
+"""Center loss: utterances near the center of their speaker; Heo et al. 2019, Eqs. 2 and 3 (Wen et al. 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sv_toolkit.errors import ConfigError
+from sv_toolkit.losses.output import LossOutput, mean_cosines
+from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
+
+
+def center_losses(embeddings: Tensor, centers: Tensor) -> Tensor:
+    """`(num_utterances,)` halves of the squared distances to the centers of the speakers: Eq. 2 without lambda.
+
+    Args:
+        embeddings, centers: `(num_utterances, dim)`; the center of each utterance's own speaker.
+    """
+    return 0.5 * (embeddings - centers).square().sum(dim=-1)
+
+
+def moved_centers(centers: Tensor, embeddings: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Where the centers of a batch's speakers go: c - alpha delta, with delta of Eq. 3.
+
+    Args:
+        centers: `(num_speakers, dim)` of all speakers.
+        embeddings, labels: `(num_utterances, dim)` and `(num_utterances,)`.
+        alpha: 1 moves a center by n / (n + 1) of the way to the mean of its n utterances, 0 not at all.
+
+    Returns:
+        Class indices `(num_classes,)` and their new centers `(num_classes, dim)`.
+    """
+    classes, index, counts = labels.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros_like(centers[classes]).index_add_(0, index, embeddings.to(centers.dtype))
+    delta = (counts[:, None] * centers[classes] - sums) / (1 + counts[:, None])
+    return classes, centers[classes] - alpha * delta
+
+
+@dataclass(frozen=True)
+class CenterConfig:
+    """Options of the center loss; lambda of Eq. 2 is the weight of the term (0.001 in Heo et al., beside softmax).
+
+    Attributes:
+        alpha: how far a center moves to its speaker's utterances of a batch; 0.5 in Heo et al.
+        reduction: "mean" over the utterances, or "sum" as in Eq. 2.
+    """
+
+    alpha: float = 0.5
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1:
+            raise ConfigError(f"alpha must lie in (0, 1], got {self.alpha:g}")
+        check_reduction(self.reduction)
+
+
+class Center(LossTerm):
+    """Center loss; the centers start at 0 and move when they were used in training, by Eq. 3 and not by a gradient."""
+
+    needs_labels = True
+
+    def __init__(self, config: CenterConfig, size: LossSize) -> None:
+        super().__init__()
+        self.config = config
+        self.centers: Tensor
+        self.register_buffer("centers", torch.zeros(size.num_speakers, size.embedding_dim))
+
+    def forward(self, embeddings: Tensor, speakers: Tensor, bases: Tensor | None = None) -> LossOutput:
+        """Loss of `(num_speakers, num_utterances, dim)` embeddings with class indices `speakers`."""
+        labels, vectors = speakers.flatten(), embeddings.flatten(0, 1)
+        losses = center_losses(vectors, self.centers[labels])
+        if self.training:
+            classes, centers = moved_centers(self.centers, vectors.detach(), labels, self.config.alpha)
+            self.centers[classes] = centers
+        return LossOutput(reduced(losses, self.config.reduction), *mean_cosines(embeddings, speakers))
