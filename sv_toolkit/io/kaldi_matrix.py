@@ -55,11 +55,16 @@ def encode_record(key: str, array: np.ndarray, compression: str | None = None) -
     """
     if len(key.split()) != 1 or key != key.strip():
         raise ValueError(f"an archive key must be one word, got {shown(key)}")
-    record = _encode(array) if compression is None else kaldi_compression.compress(array, compression)
+    record = encode_body(array) if compression is None else kaldi_compression.compress(array, compression)
     return key.encode() + b" " + BINARY + record
 
 
-def _encode(array: np.ndarray) -> bytes:
+def encode_body(array: np.ndarray) -> bytes:
+    """A record without the mark of binary files before it, as it stands inside Kaldi's model files.
+
+    Raises:
+        ValueError: not float32 or float64 of one or two dimensions, nor an int32 vector.
+    """
     if array.ndim == 1 and array.dtype == np.int32:
         entries = np.empty(len(array), _INT32_ENTRY)
         entries["size"], entries["value"] = 4, array

@@ -9,6 +9,7 @@ import numpy as np
 from sv_toolkit.errors import ArchiveError, shown
 
 _FIRST_READ = 1 << 16
+_LONGEST_NUMBER = 400  # characters; an array of words takes the longest one's space for each
 
 
 def looks_like_text(head: bytes) -> bool:
@@ -17,20 +18,21 @@ def looks_like_text(head: bytes) -> bool:
     return start == b"[" or (start.isdigit() and head[:1] in b" \t0123456789") or start == b"-"
 
 
-def read_text(read_some: Callable[[int, int], bytes], offset: int) -> tuple[np.ndarray, int]:
+def read_text(read_some: Callable[[int, int], bytes], offset: int, dtype: type = np.float32) -> tuple[np.ndarray, int]:
     """The array in text form at `offset`, and the offset after it.
 
     Args:
         read_some: `read_some(offset, count)` returns up to `count` bytes, fewer only at the end of the file.
+        dtype: np.float32 or np.float64.
 
     Returns:
-        `(rows, columns)` or `(n,)` float32; `(n,)` int32 for a line of whole numbers without brackets.
+        `(rows, columns)` or `(n,)` of that type; `(n,)` int32 for a line of whole numbers without brackets.
     """
     is_bracketed = read_some(offset, 64).lstrip(b" \t")[:1] == b"["
     text = _until(read_some, offset, b"]" if is_bracketed else b"\n")
     if is_bracketed:
         end = offset + len(text)
-        return _parse_brackets(text), end + (1 if read_some(end, 1) == b"\n" else 0)
+        return _parse_brackets(text, dtype), end + (1 if read_some(end, 1) == b"\n" else 0)
     return _numbers(text, np.int32), offset + len(text)
 
 
@@ -48,23 +50,26 @@ def _until(read_some: Callable[[int, int], bytes], offset: int, mark: bytes) -> 
         count *= 4
 
 
-def _parse_brackets(text: bytes) -> np.ndarray:
+def _parse_brackets(text: bytes, dtype: type) -> np.ndarray:
     body = text[text.index(b"[") + 1 : -1]
     lines = [line for line in body.split(b"\n") if line.strip()]
     is_matrix = b"\n" in body
     if not lines:
-        return np.zeros((0, 0) if is_matrix else 0, np.float32)
+        return np.zeros((0, 0) if is_matrix else 0, dtype)
     rows = [len(line.split()) for line in lines]
     if len(set(rows)) > 1:
         raise ArchiveError(f"damaged: rows of {min(rows)} and {max(rows)} numbers in one matrix in text form")
-    values = _numbers(body, np.float32)
+    values = _numbers(body, dtype)
     return values.reshape(len(rows), rows[0]) if is_matrix else values
 
 
 def _numbers(text: bytes, dtype: type) -> np.ndarray:
-    words = np.array(text.split(), dtype=np.bytes_)
+    parts = text.split()
     try:
-        wide = words.astype(np.float64 if dtype == np.float32 else np.int64)
+        if len(max(parts, key=len, default=b"")) > _LONGEST_NUMBER:
+            raise ValueError
+        words = np.array(parts, dtype=np.bytes_)
+        wide = words.astype(np.int64 if dtype == np.int32 else np.float64)
         if dtype == np.int32 and wide.size and np.abs(wide).max() >= 1 << 31:
             raise OverflowError
     except (ValueError, OverflowError):
