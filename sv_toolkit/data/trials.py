@@ -21,9 +21,9 @@ from sv_toolkit.io.files import whole_binary
 from sv_toolkit.io.tables import place
 
 FORMATS = ("auto", "kaldi", "voxceleb")
-_KALDI = {3: "'enroll-id test-id target|nontarget'", 2: "'enroll-id test-id'"}
-_VOXCELEB = {3: "'1|0 enroll-id test-id'"}
-_SCORES = {3: "'enroll-id test-id score'"}
+KALDI_FORMS = {3: "'enroll-id test-id target|nontarget'", 2: "'enroll-id test-id'"}
+VOXCELEB_FORMS = {3: "'1|0 enroll-id test-id'"}
+SCORE_FORMS = {3: "'enroll-id test-id score'"}
 _LABELS = {b"target": 1, b"nontarget": 0}
 _DIGITS = {b"1": 1, b"0": 0}
 _CHUNK = 1 << 20  # lines put together at a time
@@ -126,11 +126,11 @@ def read_trials(path: Path, format: str = "auto", need_keys: bool = False, uniqu
     enroll, test = Indexer(), Indexer()
     firsts, seconds, labels = [], [], []
     shift = 1 if format == "voxceleb" else 0
-    for block in read_blocks(path, _VOXCELEB if format == "voxceleb" else _KALDI):
+    for block in read_blocks(path, VOXCELEB_FORMS if format == "voxceleb" else KALDI_FORMS):
         if block.first_line == 1:
-            _refuse_unclear(path, block, format, need_keys)
+            refuse_unclear(path, block, format, need_keys)
         if block.num_columns == 3:  # first: an id in the place of a label must not become an id
-            labels.append(_labels(path, block, format))
+            labels.append(labels_of(path, block, format))
         firsts.append(enroll.indices(block.column(shift)))
         seconds.append(test.indices(block.column(shift + 1)))
     if not firsts:
@@ -142,19 +142,21 @@ def read_trials(path: Path, format: str = "auto", need_keys: bool = False, uniqu
     return trials
 
 
-def _refuse_unclear(path: Path, block: Block, format: str, need_keys: bool) -> None:
+def refuse_unclear(path: Path, block: Block, format: str, need_keys: bool) -> None:
+    """Stop where the first block of a list has no labels though they are needed, or could be of either format."""
     where = place(path, block.first_line)
     if block.num_columns == 2 and need_keys:
-        raise DataError(f"{where}: no label (2 columns); {_KALDI[3]} is needed to count errors")
+        raise DataError(f"{where}: no label (2 columns); {KALDI_FORMS[3]} is needed to count errors")
     if format == "auto" and block.num_columns == 3 and block.words[0] in _DIGITS:
         line = shown(b" ".join(block.words[:3]).decode("utf-8", "replace"), 60)
         raise DataError(
             f"{where}: the first column is 0 or 1, as in VoxCeleb's lists: {line}; "
-            f"say what it is with --trials-format voxceleb ({_VOXCELEB[3]}) or --trials-format kaldi ({_KALDI[3]})"
+            f"say what it is with --trials-format voxceleb ({VOXCELEB_FORMS[3]}) or --trials-format kaldi ({KALDI_FORMS[3]})"
         )
 
 
-def _labels(path: Path, block: Block, format: str) -> np.ndarray:
+def labels_of(path: Path, block: Block, format: str) -> np.ndarray:
+    """`(len(block),)` bool: which trials of a block of three columns are targets."""
     known, column = (_DIGITS, 0) if format == "voxceleb" else (_LABELS, 2)
     words = block.column(column)
     try:
@@ -233,8 +235,8 @@ def read_scores(path: Path, trials: Trials) -> np.ndarray:
     path = Path(path)
     enroll, test = Lookup.of(trials.enroll_ids), Lookup.of(trials.test_ids)
     codes, scores = [], []
-    for block in read_blocks(path, _SCORES):
-        scores.append(_numbers(path, block))
+    for block in read_blocks(path, SCORE_FORMS):
+        scores.append(numbers_of(path, block))
         first, second = enroll.indices(block.column(0)), test.indices(block.column(1))
         known = (first >= 0) & (second >= 0)
         codes.append(np.where(known, first.astype(np.int64) * len(trials.test_ids) + second, -1))
@@ -252,8 +254,8 @@ def read_scored(path: Path) -> tuple[Trials, np.ndarray]:
     path = Path(path)
     enroll, test = Indexer(), Indexer()
     firsts, seconds, scores = [], [], []
-    for block in read_blocks(path, _SCORES):
-        scores.append(_numbers(path, block))
+    for block in read_blocks(path, SCORE_FORMS):
+        scores.append(numbers_of(path, block))
         firsts.append(enroll.indices(block.column(0)))
         seconds.append(test.indices(block.column(1)))
     if not firsts:
@@ -263,7 +265,8 @@ def read_scored(path: Path) -> tuple[Trials, np.ndarray]:
     return trials, np.concatenate(scores)
 
 
-def _numbers(path: Path, block: Block) -> np.ndarray:
+def numbers_of(path: Path, block: Block) -> np.ndarray:
+    """The third column of a block as finite numbers, `(len(block),)` float64."""
     words = block.column(2)
     try:
         numbers = np.fromiter(map(float, words), np.float64, len(words))
