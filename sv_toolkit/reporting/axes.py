@@ -12,10 +12,10 @@ from sv_toolkit.metrics.detection import probit
 from sv_toolkit.reporting.svg import FONT, PAPER, Markup, Style, fitted, joined, label, marker, polyline, rule, tag, text_width
 
 WIDTH = 400  # of every chart, in pixels; a page scales it to the screen
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 46  # margins around the plot
+LEFT, RIGHT, TOP, BOTTOM = 54, 20, 10, 46  # margins around the plot
 SMALL = 12  # font size of ticks and legends
 ROW = 20  # height of a line of the legend
-DET_TICKS = tuple(percent / 100 for percent in (0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99))
+DET_TICKS = tuple(percent / 100 for percent in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99))
 
 Values = np.ndarray
 
@@ -117,8 +117,10 @@ class Frame:
             pieces += [rule(left, at, right, at), label(left - 6, at + 4, text, SMALL, "end", soft=True)]
         pieces += [rule(left, bottom, right, bottom, "axis"), rule(left, top, left, bottom, "axis")]
         middle = (top + bottom) / 2
-        pieces.append(label((left + right) / 2, bottom + 36, labels.x, 13, "middle"))
-        pieces.append(label(13, middle, labels.y, 13, "middle", transform=f"rotate(-90 13 {middle:g})"))
+        if labels.x:
+            pieces.append(label((left + right) / 2, bottom + (36 if self.x_ticks else 18), labels.x, 13, "middle"))
+        if labels.y:
+            pieces.append(label(13, middle, labels.y, 13, "middle", transform=f"rotate(-90 13 {middle:g})"))
         return joined(*pieces)
 
 
@@ -136,14 +138,21 @@ def _texts(values: Sequence[float]) -> list[tuple[float, str]]:
 def det_frame(lowest_x: float, lowest_y: float, highest: float, size: float = 300) -> Frame:
     """Two probit axes in percent, from the ticks at or under the lowest rates to the one over the highest."""
     high = min([tick for tick in DET_TICKS if tick >= highest] or [DET_TICKS[-1]])
-    lows = [max([tick for tick in DET_TICKS[:9] if tick <= lowest] or [DET_TICKS[0]]) for lowest in (lowest_x, lowest_y)]
+    lows = [max([tick for tick in DET_TICKS[:12] if tick <= lowest] or [DET_TICKS[0]]) for lowest in (lowest_x, lowest_y)]
     x = Scale(lows[0], high, LEFT, LEFT + size, probit)
     y = Scale(lows[1], high, TOP + size, TOP, probit)
-    return Frame(x, y, _percents(lows[0], high), _percents(lows[1], high))
+    return Frame(x, y, _percents(x, 8), _percents(y, 16))
 
 
-def _percents(low: float, high: float) -> list[tuple[float, str]]:
-    return [(tick, f"{100 * tick:g}") for tick in DET_TICKS if low <= tick <= high]
+def _percents(scale: Scale, gap: float) -> list[tuple[float, str]]:
+    """Ticks of a probit axis, from its high end down, without those whose texts would touch."""
+    chosen: list[tuple[float, str]] = []
+    for tick in (tick for tick in reversed(DET_TICKS) if scale.low <= tick <= scale.high):
+        text = f"{100 * tick:g}"
+        room = gap if gap > SMALL else gap + text_width(text, SMALL)
+        if not chosen or abs(scale.at(tick) - scale.at(chosen[-1][0])) >= room:
+            chosen.append((tick, text))
+    return chosen
 
 
 def legend(entries: Sequence[tuple[str, Style, str]], top: float) -> tuple[Markup, float]:
@@ -188,7 +197,8 @@ def picture(labels: Labels, height: float, *pieces: object) -> Markup:
     )
 
 
-def clipped(plot: Frame, *pieces: object) -> Markup:
-    """What is drawn inside the plot and nowhere else; an inner `svg` clips without an id that could clash."""
-    x, y, width, height = plot.x.start, plot.y.end, plot.x.end - plot.x.start, plot.y.start - plot.y.end
+def clipped(plot: Frame, margin: float, *pieces: object) -> Markup:
+    """What is drawn inside the plot (`margin` pixels beyond it at most); an inner `svg` clips without an id that could clash."""
+    x, y = plot.x.start - margin, plot.y.end - margin
+    width, height = plot.x.end + margin - x, plot.y.start + margin - y
     return tag("svg", *pieces, x=x, y=y, width=width, height=height, viewBox=f"{x:g} {y:g} {width:g} {height:g}", overflow="hidden")

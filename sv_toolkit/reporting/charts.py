@@ -30,7 +30,7 @@ from sv_toolkit.reporting.axes import (
     ticks,
     widened,
 )
-from sv_toolkit.reporting.svg import Markup, fitted, joined, label, marker, polyline, rule, style
+from sv_toolkit.reporting.svg import Markup, Style, fitted, joined, label, marker, polyline, rule, style
 
 COLUMNS = 340  # pixels across a plot: no more can be seen of a curve
 MAX_MARKERS = 8  # on one curve
@@ -118,7 +118,7 @@ def det_chart(labels: Labels, curves: Sequence[DetCurve]) -> Markup:
         if plot.y.low <= curve.eer <= plot.y.high and plot.x.low <= curve.eer:
             pieces.append(marker(plot.x.at(curve.eer), plot.y.at(curve.eer), style(index), 4.5))
     entries = [(f"{curve.name}: EER {100 * curve.eer:.2f} %", style(index), "line") for index, curve in enumerate(curves)]
-    return _with_legend(labels, plot, joined(*pieces), entries)
+    return _with_legend(labels, plot, joined(*pieces), entries, margin=0)
 
 
 def histogram(labels: Labels, edges: np.ndarray, bars: Sequence[Bars], marks: Sequence[tuple[float, str]] = ()) -> Markup:
@@ -131,7 +131,7 @@ def histogram(labels: Labels, edges: np.ndarray, bars: Sequence[Bars], marks: Se
         ValueError: there are no bars.
     """
     top = float(_finite([each.heights for each in bars]).max()) or 1.0
-    plot = frame((float(edges[0]), float(edges[-1])), (0.0, 1.06 * top))
+    plot = frame((float(edges[0]), float(edges[-1])), (0.0, (1.14 if marks else 1.04) * top))  # room for the text of a mark
     pieces = []
     for index, each in enumerate(bars):
         points = plot.points(np.repeat(edges, 2), np.concatenate([[0.0], np.repeat(each.heights, 2), [0.0]]))
@@ -220,9 +220,9 @@ def _curve(plot: Frame, x: np.ndarray, y: np.ndarray, index: int) -> Markup:
     return joined(*lines, *(marker(*point, style(index)) for point in plot.points(x[places], y[places])))
 
 
-def _with_legend(labels: Labels, plot: Frame, inside: Markup, entries: Sequence[tuple]) -> Markup:
-    named, bottom = legend(entries, plot.y.start + BOTTOM)
-    return picture(labels, bottom + 4, plot.drawn(labels), clipped(plot, inside), named)
+def _with_legend(labels: Labels, plot: Frame, inside: Markup, entries: Sequence[tuple[str, Style, str]], margin: float = 5) -> Markup:
+    named, bottom = legend(entries, plot.y.start + (BOTTOM if plot.x_ticks else BOTTOM - 16))
+    return picture(labels, bottom + 4, plot.drawn(labels), clipped(plot, margin, inside), named)
 
 
 def _finite(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -121,7 +121,7 @@ def _map_chart(place: int, embedded: Embedded, kind: str, num_speakers: int, see
     )
     numbers = Grid("Places of the centroids", ["Speaker", "Embeddings", labels.x, labels.y],
                    [[identifier(s), len(o), f"{t[0]:.3f}", f"{t[1]:.3f}"] for s, o, t in zip(speakers, own, triangles)], frozenset({1, 2, 3}))  # fmt: skip
-    note = "Triangles: centroids of the speakers." + (" Crosses: speaker bases." if with_basis else "") + f" {len(speakers)} speakers drawn at random, seed {seed}."
+    note = "All scaled to unit length. Triangles: centroids of the speakers." + (" Crosses: speaker bases." if with_basis else "") + f" {len(speakers)} speakers drawn at random, seed {seed}."
     return Chart(labels, scatter(labels, [*clouds, *marks], clouds), numbers, note)
 
 

@@ -75,7 +75,7 @@ def page(title: str, lead: Sequence[str], sections: Sequence[Section], footer: s
 
 
 def _section(section: Section) -> Markup:
-    charts = tag("div", *(figure(chart) for chart in section.charts), class_="charts") if section.charts else Markup("")
+    charts = side_by_side(*(figure(chart) for chart in section.charts)) if section.charts else Markup("")
     heading = tag("h2", section.heading, id=f"{section.name}-heading")
     inside = joined(heading, section.before, charts, section.after)
     return joined(tag("section", inside, id=section.name, aria_labelledby=f"{section.name}-heading"), Markup("\n"))
@@ -88,9 +88,14 @@ def figure(chart: Chart) -> Markup:
     return joined(tag("figure", tag("h3", chart.labels.title), chart.svg, note, numbers), Markup("\n"))
 
 
-def folded(summary: str, content: Markup) -> Markup:
+def folded(summary: str, content: Markup, is_open: bool = False) -> Markup:
     """What is read only if asked for."""
-    return tag("details", tag("summary", summary), content)
+    return tag("details", tag("summary", summary), content, open="" if is_open else None)
+
+
+def side_by_side(*pieces: Markup) -> Markup:
+    """Next to each other where there is room."""
+    return tag("div", *pieces, class_="charts")
 
 
 def table(grid: Grid) -> Markup:
@@ -150,7 +155,8 @@ caption{{text-align:left;font-size:.9rem;padding:.25rem 0}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0;border-bottom:1px solid var(--grid)}}
 th{{font-weight:600}}
 tbody th{{overflow-wrap:anywhere;min-width:7rem;max-width:22rem}}
-td.n,th.n{{text-align:right;white-space:nowrap}}
+td.n,th.n{{text-align:right}}
+td.n{{white-space:nowrap}}
 .id{{font-family:ui-monospace,Consolas,"DejaVu Sans Mono",monospace;font-size:.9em;font-weight:400;overflow-wrap:anywhere}}
 td>.id{{display:inline-block;min-width:8rem;max-width:26rem}}
 footer{{font-size:.9rem;margin:3rem auto 2rem}}

@@ -17,13 +17,12 @@ from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, ma
 from sv_toolkit.reporting.score_sections import (
     Evaluations,
     condition_section,
-    det_section,
+    curve_section,
     evaluate_systems,
     hard_section,
     result_section,
-    score_section,
 )
-from sv_toolkit.reporting.svg import Markup
+from sv_toolkit.reporting.svg import Markup, visible
 from sv_toolkit.reporting.systems import Embedded, Model, System
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
@@ -70,8 +69,7 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
     if inputs.systems:
         found += [
             result_section(inputs.systems, evaluations, inputs.settings),
-            det_section(inputs.systems, evaluations),
-            score_section(inputs.systems, evaluations),
+            curve_section(inputs.systems, evaluations),
             condition_section(evaluations),
         ]
     found.append(training_section(inputs.models))
@@ -84,7 +82,7 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
 
 def html_page(report: Report, title: str) -> str:
     """The report as one page."""
-    lead = [f"{name}: EER {percent(results[ALL].eer)}" for name, results in report.evaluations[""].items() if results[ALL].eer]
+    lead = [f"{name}: EER {percent(eer)}" for name, results in report.evaluations[""].items() if (eer := results[ALL].eer)]
     return page(title, lead, report.sections, f"sv_toolkit {report.origin.commit}, {report.origin.date}, {report.origin.hardware}")
 
 
@@ -105,10 +103,10 @@ def csv_table(report: Report) -> str:
 
 
 def _measures(found: Evaluation) -> list[list[object]]:
-    rows = [["EER", found.eer]] if found.eer else []
-    rows += [[f"minDCF {label}", value] for label, value in found.min_dcf.items()]
-    rows += [[f"actDCF {label}", Measured(value)] for label, value in found.actual_dcf.items()]
-    return [[harmless(str(label)), value.value, *((value.interval.low, value.interval.high) if value.interval else ("", ""))] for label, value in rows]
+    measured = {"EER": found.eer} if found.eer else {}
+    measured |= {f"minDCF {label}": value for label, value in found.min_dcf.items()}
+    measured |= {f"actDCF {label}": Measured(value) for label, value in found.actual_dcf.items()}
+    return [[label, value.value, *((value.interval.low, value.interval.high) if value.interval else ("", ""))] for label, value in measured.items()]
 
 
 def harmless(text: str) -> str:
@@ -117,8 +115,6 @@ def harmless(text: str) -> str:
     >>> harmless("=HYPERLINK(1)"), harmless("GE2E")
     ("'=HYPERLINK(1)", 'GE2E')
     """
-    from sv_toolkit.reporting.svg import visible
-
     shown = visible(text)
     return f"'{shown}" if shown.startswith(FORMULA) else shown
 

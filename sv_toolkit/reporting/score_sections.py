@@ -12,14 +12,14 @@ from sv_toolkit.metrics.hull import min_cllr
 from sv_toolkit.reporting.axes import Labels
 from sv_toolkit.reporting.breakdown import known_conditions, parts_by
 from sv_toolkit.reporting.charts import Bars, DetCurve, Dot, det_chart, dot_whisker, histogram
-from sv_toolkit.reporting.page import Chart, Grid, Section, identifier, paragraph, table
+from sv_toolkit.reporting.page import Chart, Grid, Section, folded, identifier, paragraph, side_by_side, table
 from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Results, Settings, evaluate_parts, percent
-from sv_toolkit.reporting.svg import Markup, joined
+from sv_toolkit.reporting.svg import Markup, cut, joined
 from sv_toolkit.reporting.systems import System
 
 DET_POINTS = 300  # of a curve: more cannot be seen
 BINS = 60
-HARD_TRIALS = 15
+HARD_TRIALS = 12
 RATES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false-alarm rates that the table of a DET chart holds
 UNDEFINED = "–"
 
@@ -95,8 +95,13 @@ def _how(systems: Sequence[System], evaluations: Evaluations, settings: Settings
     return lines
 
 
-def det_section(systems: Sequence[System], evaluations: Evaluations) -> Section:
-    """The error curves of all systems on one chart."""
+def curve_section(systems: Sequence[System], evaluations: Evaluations) -> Section:
+    """The error curves of all systems on one chart, and a histogram of the scores of each."""
+    charts = [_score_chart(place, system, evaluations[""][system.name][ALL]) for place, system in enumerate(systems, 1)]
+    return Section("curves", "Error curves and scores", charts=[_det_chart(systems, evaluations), *charts])
+
+
+def _det_chart(systems: Sequence[System], evaluations: Evaluations) -> Chart:
     curves, rows = [], []
     for system in systems:
         target, nontarget = system.sides
@@ -113,7 +118,7 @@ def det_section(systems: Sequence[System], evaluations: Evaluations) -> Section:
     head = ["System", *(f"at {100 * rate:g} % false alarms" for rate in RATES)]
     numbers = Grid("Miss rate in percent", head, rows, frozenset(range(1, len(head))))
     note = "Each curve is one system, each of its points a threshold; the marker is its equal error rate. Few errors stand behind the ends of a curve."
-    return Section("curves", "Errors at every threshold", charts=[Chart(labels, det_chart(labels, curves), numbers, note)])
+    return Chart(labels, det_chart(labels, curves), numbers, note)
 
 
 def _miss_at(miss: np.ndarray, false_alarm: np.ndarray, rate: float) -> str:
@@ -142,12 +147,6 @@ def _eer(found: Evaluation) -> float:
 def _listed(systems: Sequence[System]) -> str:
     names = ", ".join(system.name for system in systems[:6])
     return names + (f" and {len(systems) - 6} more" if len(systems) > 6 else "")
-
-
-def score_section(systems: Sequence[System], evaluations: Evaluations) -> Section:
-    """A histogram of target and nontarget scores for each system."""
-    charts = [_score_chart(place, system, evaluations[""][system.name][ALL]) for place, system in enumerate(systems, 1)]
-    return Section("scores", "Scores", charts=charts)
 
 
 def _score_chart(place: int, system: System, found: Evaluation) -> Chart:
@@ -217,10 +216,11 @@ def _condition_chart(condition: str, by_system: Mapping[str, Results]) -> Chart 
 def hard_section(systems: Sequence[System]) -> Section:
     """For each system the trials that it gets most wrong."""
     tables = []
-    for system in systems:
+    for place, system in enumerate(systems):
         is_target = np.asarray(system.trials.is_target)
-        tables.append(_hard_table(system, np.flatnonzero(is_target), False, f"{system.name}: lowest target scores"))
-        tables.append(_hard_table(system, np.flatnonzero(~is_target), True, f"{system.name}: highest nontarget scores"))
+        lowest = _hard_table(system, np.flatnonzero(is_target), False, f"{system.name}: lowest target scores")
+        highest = _hard_table(system, np.flatnonzero(~is_target), True, f"{system.name}: highest nontarget scores")
+        tables.append(folded(cut(system.name, 80), side_by_side(lowest, highest), is_open=place == 0))
     return Section("hard", "Hard trials", paragraph("Wrong labels and bad recordings show here first: listen to them."), after=joined(*tables))
 
 
