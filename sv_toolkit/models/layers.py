@@ -38,7 +38,7 @@ class SequenceConv(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """`(batch, channels, bands, num_frames)` and its lengths, before and after."""
-        x = self.conv(without_padding(x, frame_mask(lengths, x.shape[-1])))
+        x = self.conv(without_padding(x, frame_mask(lengths, x.shape[-1]), time=-1))
         lengths = strided(lengths, self.stride)
         units = self.norm(x.flatten(1, 2), frame_mask(lengths, x.shape[-1]))
         return units.view_as(x), lengths

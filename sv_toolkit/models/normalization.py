@@ -39,9 +39,12 @@ class MaskedBatchNorm(nn.Module):
         Args:
             mask: `(batch, num_frames)`, True where a frame counts, or None where all do.
         """
+        given = x.shape
         alone = mask is None and num_processes() == 1
         if not self.training or (alone and x.numel() > x.shape[1]):
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, MOMENTUM, SPREAD)
+            x = x if x.ndim > 3 else x.unsqueeze(2)  # of four dimensions any order in memory is fast, of three only one
+            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, MOMENTUM, SPREAD)
+            return x.view(given)
         shape = (1, -1, *[1] * (x.ndim - 2))
         mean, variance, count = counted_statistics(x.float(), mask)
         with torch.no_grad():
@@ -55,11 +58,11 @@ def counted_statistics(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, 
     """Mean, variance `(num_features,)` and number of the counted values of each feature, over all processes."""
     others = [0, *range(2, x.ndim)]
     own = x.numel() // x.shape[1] if mask is None else mask.sum() * (x.numel() // (x.shape[1] * mask.numel()))
-    sums = without_padding(x, mask).sum(dim=others)
+    sums = without_padding(x, mask, time=-1).sum(dim=others)
     totals = summed_over_processes(torch.cat([sums, torch.as_tensor(own, dtype=x.dtype, device=x.device).reshape(1)]))
     mean, count = totals[:-1] / totals[-1], totals[-1].detach()
     deviations = x - mean.view(1, -1, *[1] * (x.ndim - 2))
-    return mean, summed_over_processes(without_padding(deviations, mask).square().sum(dim=others)) / count, count
+    return mean, summed_over_processes(without_padding(deviations, mask, time=-1).square().sum(dim=others)) / count, count
 
 
 def summed_over_processes(x: Tensor) -> Tensor:

@@ -23,37 +23,39 @@ def strided(lengths: Tensor | None, stride: int) -> Tensor | None:
     return None if lengths is None else (lengths + stride - 1) // stride
 
 
-def over_frames(mask: Tensor, x: Tensor) -> Tensor:
-    """The mask shaped to go with `x` `(batch, ..., num_frames)`."""
-    return mask.reshape(len(mask), *[1] * (x.ndim - 2), mask.shape[1])
+def over_frames(mask: Tensor, x: Tensor, time: int) -> Tensor:
+    """The mask shaped to go with `x`, whose first dimension is the batch and whose dimension `time` are the frames."""
+    shape = [1] * x.ndim
+    shape[0], shape[time] = mask.shape
+    return mask.view(shape)
 
 
-def without_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x` `(batch, ..., num_frames)` with zeros where no frame counts, as beyond the end of an utterance alone."""
-    return x if mask is None else x.masked_fill(~over_frames(mask, x), 0.0)
+def without_padding(x: Tensor, mask: Tensor | None, time: int) -> Tensor:
+    """`x` with zeros where no frame counts, as a convolution finds beyond the end of an utterance alone."""
+    return x if mask is None else x.masked_fill(~over_frames(mask, x, time), 0.0)
 
 
 def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`(batch, channels, num_frames)` to the `(batch, channels)` mean of the counted frames."""
+    """`(batch, num_frames, channels)` to the `(batch, channels)` mean of the counted frames."""
     if mask is None:
-        return x.mean(dim=-1)
-    return without_padding(x, mask).sum(dim=-1) / mask.sum(dim=-1, keepdim=True)
+        return x.mean(dim=1)
+    return without_padding(x, mask, time=1).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 def statistics_over_time(x: Tensor, mask: Tensor | None, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation `(batch, channels)` over the counted frames.
 
     Args:
-        x: `(batch, channels, num_frames)`.
+        x: `(batch, num_frames, channels)`.
         weights: of the frames, shaped like `x`, summing to one over the counted frames and zero elsewhere; None: all alike.
     """
     if weights is None:
         mean = mean_over_time(x, mask)
-        variance = mean_over_time((x - mean[..., None]).square(), mask)
+        variance = mean_over_time((x - mean[:, None]).square(), mask)
     else:
-        x = without_padding(x, mask)
-        mean = (weights * x).sum(dim=-1)
-        variance = (weights * (x - mean[..., None]).square()).sum(dim=-1)
+        x = without_padding(x, mask, time=1)
+        mean = (weights * x).sum(dim=1)
+        variance = (weights * (x - mean[:, None]).square()).sum(dim=1)
     return mean, variance.clamp(min=FLOOR).sqrt()
 
 
@@ -66,24 +68,23 @@ class AttentiveStatistics(nn.Module):
 
     def __init__(self, num_channels: int, attention_dim: int, context: bool = True) -> None:
         super().__init__()
-        self.context = context
-        self.frame = nn.Conv1d(num_channels, attention_dim, 1)
+        self.frame = nn.Linear(num_channels, attention_dim)
         self.utterance = nn.Linear(2 * num_channels, attention_dim, bias=False) if context else None
-        self.weight = nn.Conv1d(attention_dim, num_channels, 1)
+        self.weight = nn.Linear(attention_dim, num_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(batch, 2 * channels)` of `(batch, channels, num_frames)`."""
+        """`(batch, 2 * channels)` of `(batch, num_frames, channels)`."""
         hidden = self.frame(x)
         if self.utterance is not None:  # one product per utterance, not per frame: the context is the same for all its frames
-            hidden = hidden + self.utterance(torch.cat(statistics_over_time(x, mask), dim=1))[..., None]
+            hidden = hidden + self.utterance(torch.cat(statistics_over_time(x, mask), dim=1))[:, None]
         scores = self.weight(torch.tanh(hidden)).float()
         if mask is not None:
-            scores = scores.masked_fill(~over_frames(mask, scores), -torch.inf)
-        return torch.cat(statistics_over_time(x.float(), mask, scores.softmax(dim=-1)), dim=1)
+            scores = scores.masked_fill(~over_frames(mask, scores, time=1), -torch.inf)
+        return torch.cat(statistics_over_time(x.float(), mask, scores.softmax(dim=1)), dim=1)
 
 
 def pool(outputs: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
     """`(batch, num_frames, dim)` to `(batch, dim)`: the "last" counted frame, or the "mean" of the counted frames."""
     if pooling == "last":
         return outputs[:, -1] if lengths is None else outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
-    return mean_over_time(outputs.transpose(1, 2), frame_mask(lengths, outputs.shape[1]))
+    return mean_over_time(outputs, frame_mask(lengths, outputs.shape[1]))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.layers import SequenceConv, clipped_relu, halved
 from sv_toolkit.models.network import SpeakerNetwork
-from sv_toolkit.models.pooling import frame_mask, mean_over_time
+from sv_toolkit.models.pooling import pool
 
 
 @dataclass(frozen=True)
@@ -71,5 +71,4 @@ class ResCnn(SpeakerNetwork):
             x = clipped_relu(x)
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, lengths)
-        units = x.flatten(1, 2)
-        return self.affine(mean_over_time(units, frame_mask(lengths, units.shape[-1]))).float()
+        return self.affine(pool(x.flatten(1, 2).transpose(1, 2), lengths, "mean")).float()

@@ -12,11 +12,12 @@ LENGTHS = torch.tensor([7, 1, 4])
 
 @pytest.fixture
 def x():
-    return torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 def pieces(x):
-    return [x[row, :, :length] for row, length in enumerate(LENGTHS)]
+    """The counted frames of each utterance, `(channels, num_frames)`."""
+    return [x[row, :length].T for row, length in enumerate(LENGTHS)]
 
 
 def test_mean_and_standard_deviation_are_over_counted_frames(x):
@@ -31,7 +32,7 @@ def test_mean_and_standard_deviation_are_over_counted_frames(x):
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_pool_takes_the_last_or_the_mean_of_the_counted_frames(x, pooling):
     expected = [piece[:, -1] if pooling == "last" else piece.mean(dim=1) for piece in pieces(x)]
-    torch.testing.assert_close(pool(x.transpose(1, 2), LENGTHS, pooling), torch.stack(expected))
+    torch.testing.assert_close(pool(x, LENGTHS, pooling), torch.stack(expected))
 
 
 @pytest.mark.parametrize("context", [True, False])
@@ -41,18 +42,18 @@ def test_attentive_statistics_agree_with_their_definition(x, context):
     layer = AttentiveStatistics(5, 3, context).double()
     found = layer(x, frame_mask(LENGTHS, 7)).double()
     for row, piece in enumerate(pieces(x)):
-        hidden = layer.frame.weight[:, :, 0] @ piece + layer.frame.bias[:, None]
+        hidden = layer.frame.weight @ piece + layer.frame.bias[:, None]
         if context:
             deviation = piece.var(dim=1, correction=0).clamp(min=1e-5).sqrt()
             hidden = hidden + (layer.utterance.weight @ torch.cat([piece.mean(dim=1), deviation]))[:, None]
-        weights = torch.softmax(layer.weight.weight[:, :, 0] @ torch.tanh(hidden) + layer.weight.bias[:, None], dim=1)
+        weights = torch.softmax(layer.weight.weight @ torch.tanh(hidden) + layer.weight.bias[:, None], dim=1)
         mean = (weights * piece).sum(dim=1)
         deviation = ((weights * piece.square()).sum(dim=1) - mean.square()).clamp(min=1e-5).sqrt()
         torch.testing.assert_close(found[row], torch.cat([mean, deviation]), rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_are_finite_for_a_single_frame():
-    layer, x = AttentiveStatistics(5, 3), torch.randn(2, 5, 1, requires_grad=True)
+    layer, x = AttentiveStatistics(5, 3), torch.randn(2, 1, 5, requires_grad=True)
     layer(x, None).sum().backward()
     assert torch.isfinite(x.grad).all()
 
