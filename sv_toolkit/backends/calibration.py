@@ -202,15 +202,14 @@ def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, where: Path
         logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
 
 
-def refuse_no_cosines(scores: np.ndarray, where: Path) -> None:
+def refuse_no_cosines(scores: np.ndarray, where: Path, way_out: str) -> None:
     """Stop where scores that are said to be cosines cannot be: they lie outside of [-1, 1].
 
     Raises:
-        DataError: says how to name what made them.
+        DataError: with the way out.
     """
     if np.abs(scores).max() > 1 + 1e-6:
-        worst = scores[np.argmax(np.abs(scores))]
-        raise DataError(f"{plain(where)}: {worst:g} is no cosine; say what made the scores with --backend (plda, as-norm, ...)")
+        raise DataError(f"{plain(where)}: {scores[np.argmax(np.abs(scores))]:g} is no cosine; {way_out}")
 
 
 def refuse_other_origin(calibration: Calibration, where: Path, backend: str, model: str | None) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "sv-enroll": "enroll",
     "sv-score": "score",
     "sv-eval": "evaluate",
+    "sv-normalize-scores": "normalize_scores",
     "sv-calibrate": "calibrate",
     "sv-report": "report",
     "sv-info": "info",

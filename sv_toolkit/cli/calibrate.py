@@ -77,7 +77,7 @@ def _fit(
     trials = read_trials(files[0], trials_format, need_keys=True)
     scores, is_target = read_scores(files[1], trials), both_kinds(trials)
     if backend == "cosine":
-        library.refuse_no_cosines(scores, files[1])
+        library.refuse_no_cosines(scores, files[1], "say what made the scores with --backend (plda, as-norm, ...)")
     prior = library.DEFAULT_PRIOR if prior is None else prior
     quality = _quality(trials, **sides)
     made_of = library.FitList(files[0].name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
@@ -105,7 +105,7 @@ def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: P
     else:
         trials, scores = read_scored(files[0])
     if found.backend == "cosine":
-        library.refuse_no_cosines(scores, files[-1])
+        library.refuse_no_cosines(scores, files[-1], f"{applied} was fitted on cosine scores")
     sides = {name: options[name] for name in ("utt2dur", "utt2num_frames", "enroll_spk2utt")}
     llrs = found.llr(scores, _needed(found, _quality(trials, **sides), applied)).round(DECIMALS)
     write_lines(trials.score_lines(llrs, DECIMALS), output)
