@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sv_toolkit.backends.backend import Backend, BackendConfig
 from sv_toolkit.backends.plda import SimplifiedConfig, SimplifiedPlda, TwoCovarianceConfig, TwoCovariancePlda
 from sv_toolkit.backends.transforms import Center, CenterConfig, Lda, LdaConfig, LengthNorm, LengthNormConfig, Whiten, WhitenConfig
 from sv_toolkit.errors import ModelError, shown
@@ -20,6 +21,7 @@ BACKENDS: dict[str, tuple[type, type[Any]]] = {
     "length-norm": (LengthNormConfig, LengthNorm),
     "two-covariance": (TwoCovarianceConfig, TwoCovariancePlda),
     "simplified": (SimplifiedConfig, SimplifiedPlda),
+    "embedding-backend": (BackendConfig, Backend),
 }
 
 

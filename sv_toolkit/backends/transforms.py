@@ -125,7 +125,8 @@ class LdaConfig:
     """Options of linear discriminant analysis.
 
     Attributes:
-        dim: directions to keep; None: `min(dim, num_speakers - 1, 100)`.
+        dim: directions to keep; None: as many as the speakers differ in, no more than the utterances less the speakers,
+            and no more than 100.
         shrinkage: weight of the scaled identity in the within-speaker covariance, in [0, 1]; None: chosen from the
             data, close to 0 where there are many utterances per dimension (`oracle_shrinkage`).
     """
@@ -167,7 +168,7 @@ class Lda(AffineTransform):
 
     def _num_directions(self, stats: SpeakerStats, rank: int) -> int:
         if self.config.dim is None:
-            return min(rank, DEFAULT_LDA_DIM)
+            return min(rank, stats.within_freedom, DEFAULT_LDA_DIM)
         if self.config.dim > rank:
             raise DataError(
                 f"LDA to {self.config.dim} dimensions: {stats.num_speakers} speakers of {stats.dim} dimensions differ in {rank}; "

@@ -42,14 +42,7 @@ def enroll(embeddings: EmbeddingSet, utterances_of: Models) -> EnrollmentModels:
     Raises:
         DataError: no models, a model without utterances, an utterance without embedding, or vectors that cancel out.
     """
-    if not utterances_of:
-        raise DataError("there is no model to enroll")
-    counts = np.array([len(utterances) for utterances in utterances_of.values()])
-    if not counts.all():
-        raise DataError(f"the model {plain(list(utterances_of)[int(np.argmin(counts))])} has no utterances")
-    rows = np.concatenate([embeddings.rows(utterances) for utterances in utterances_of.values()])
-    if rows.min() < 0:
-        _refuse_unknown(embeddings, utterances_of)
+    rows, counts = member_rows(embeddings, utterances_of)
     vectors = embeddings.vectors.astype(np.float64)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     means = np.add.reduceat(unit[rows], np.cumsum(counts) - counts) / counts[:, None]
@@ -58,6 +51,23 @@ def enroll(embeddings: EmbeddingSet, utterances_of: Models) -> EnrollmentModels:
         model = list(utterances_of)[int(np.argmin(lengths))]
         raise DataError(f"the d-vectors of the model {plain(model)} cancel out: they point in opposite directions")
     return EnrollmentModels(list(utterances_of), (means / lengths).astype(np.float32), counts)
+
+
+def member_rows(embeddings: EmbeddingSet, utterances_of: Models) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the utterances of all models, one model after the other, and `(num_models,)` how many each has.
+
+    Raises:
+        DataError: no models, a model without utterances, or an utterance without embedding.
+    """
+    if not utterances_of:
+        raise DataError("there is no model to enroll")
+    counts = np.array([len(utterances) for utterances in utterances_of.values()])
+    if not counts.all():
+        raise DataError(f"the model {plain(list(utterances_of)[int(np.argmin(counts))])} has no utterances")
+    rows = np.concatenate([embeddings.rows(utterances) for utterances in utterances_of.values()])
+    if rows.min() < 0:
+        _refuse_unknown(embeddings, utterances_of)
+    return rows, counts
 
 
 def _refuse_unknown(embeddings: EmbeddingSet, utterances_of: Models) -> None:
