@@ -162,6 +162,15 @@ class Backend(Estimator):
         left = model.project(enroll, num_utterances, self.config.plda_length)
         return model.llr(left, num_utterances, model.project(test, 1, self.config.plda_length), enroll_index, test_index)
 
+    def summary(self) -> str:
+        """The steps in words: "center, lda to 100, lengthnorm, two-covariance PLDA of 100 dimensions"."""
+        steps = [
+            type(step).__name__.lower() + (f" to {len(step.arrays()['projection'])}" if "projection" in step.shapes else "")
+            for step in self.pipeline.steps
+        ]
+        scorer = "cosine" if self.plda is None else f"{self.config.plda} PLDA of {len(self.plda.mean_)} dimensions"
+        return ", ".join([*steps, scorer])
+
     def adapted(self, vectors: np.ndarray, config: AdaptationConfig = AdaptationConfig(), recenter: bool = False) -> Backend:  # noqa: B008
         """This back end with its PLDA model adapted to unlabelled vectors of another domain (`adapt_plda`).
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "sv-train-ivector": "train_ivector",
     "sv-extract-ivector": "extract_ivector",
     "sv-enroll": "enroll",
+    "sv-train-backend": "train_backend",
+    "sv-adapt-backend": "adapt_backend",
     "sv-score": "score",
     "sv-eval": "evaluate",
     "sv-normalize-scores": "normalize_scores",

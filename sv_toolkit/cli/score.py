@@ -14,8 +14,10 @@ DECIMALS = 7  # sums in float32 can tell no more
 @click.command(cls=SvCommand)
 @click.argument("trials", type=FILE)
 @click.option("--enroll", type=FILE, help="scp of the embeddings on the left of the trials.  [default: those of the test side]")
-@click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...': average these first; the left of a trial is then a model.")
+@click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...': the left of a trial is then a model, made of these.")
 @click.option("--test", type=FILE, help="scp of the embeddings on the right.  [default: dvector.scp beside TRIALS, or else --enroll]")
+@click.option("--backend", type=FILE, help="Folder of sv-train-backend: score with its transforms and its PLDA.  [default: cosine]")
+@click.option("--average-enrollment", is_flag=True, help="With a PLDA back end: score the mean of a model as if it were one utterance.")
 @click.option("-o", "--output", type=FILE, help="Where the scores go.  [default: stdout]")
 @click.option(
     "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Order of the columns."
@@ -26,11 +28,16 @@ def command(
     enroll: Path | None,
     enroll_spk2utt: Path | None,
     test: Path | None,
+    backend: Path | None,
+    average_enrollment: bool,
     output: Path | None,
     trials_format: str,
     allow_missing: bool,
 ) -> None:
-    """Print the cosine score of every trial of TRIALS, and the EER if the trials are labelled.
+    """Print the score of every trial of TRIALS, and the EER if the trials are labelled.
+
+    Without --backend scores are cosines, and models are means of length-normalised embeddings.  With a PLDA back end
+    they are log-likelihood ratios (natural logarithm), given all the utterances of a model.
 
     TRIALS holds lines 'enroll-id test-id [target|nontarget]'; the scores are lines 'enroll-id test-id score'.
     With -o they go to a file and the EER to stdout; without, the scores go to stdout and the EER to stderr.
@@ -45,12 +52,21 @@ def command(
     from sv_toolkit.embeddings.lookup import find_embeddings, load_sides, warn_of_repeats
     from sv_toolkit.reporting.results import one_line
 
+    if average_enrollment and (backend is None or enroll_spk2utt is None):
+        raise click.UsageError("--average-enrollment needs --backend and --enroll-spk2utt; without a back end models are averages anyway")
+
     listed = read_trials(trials, trials_format, unique=False)
     models = None if enroll_spk2utt is None else read_enrollment(enroll_spk2utt)
-    left, right = load_sides(listed, enroll, test, models, allow_missing)
-    found = find_embeddings(listed, left, right, allow_missing)
+    if backend is None:
+        left, right = load_sides(listed, enroll, test, models, allow_missing)
+        found = find_embeddings(listed, left, right, allow_missing)
+        scores = cosine_scores(left.vectors, right.vectors, found.enroll_index, found.test_index)
+    else:
+        from sv_toolkit.backends.scoring import score_with_backend
+
+        found, scores = score_with_backend(backend, listed, enroll, test, models, allow_missing, average_enrollment)
     warn_of_repeats(found.trials, models)
-    scores = cosine_scores(left.vectors, right.vectors, found.enroll_index, found.test_index).astype("float64").round(DECIMALS)
+    scores = scores.astype("float64").round(DECIMALS)
     write_lines(found.trials.score_lines(scores, DECIMALS), output)
     result = one_line(found.trials, scores, found.num_missing, listed.short_hash)
     click.echo(result if output is not None else f"sv-score: {result}", err=output is None)
