@@ -17,7 +17,7 @@ def unit(vectors: Tensor) -> Tensor:
     cannot fill the whole of a clipped step.
     """
     lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / lengths.masked_fill(lengths <= SHORTEST, math.inf)
+    return vectors * (1 / lengths.masked_fill(lengths <= SHORTEST, math.inf))  # a product per coefficient, not a quotient
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
