@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, seed_option
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sv_toolkit.data.trials import Trials
+    from sv_toolkit.reporting.comparison import Comparison
+    from sv_toolkit.reporting.conditions import Origin
+    from sv_toolkit.reporting.results import Results, Settings
+
 PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
+RATE = click.FloatRange(0, 1)
 
 
 @click.command(cls=SvCommand)
@@ -18,9 +29,19 @@ PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...', where the left of a trial is a model.")
 @click.option("--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]")
 @click.option(
-    "--cost", type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]), multiple=True, help="minDCF of an evaluation."
+    "--operating-point",
+    "--cost",
+    "cost",
+    type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
+    multiple=True,
+    help="minDCF at the operating points of an evaluation, again for more (sre16: mean over priors 0.01 and 0.005).",
 )
-@click.option("--calibrated", is_flag=True, help="The scores are log-likelihood ratios (natural): print the actual costs too.")
+@click.option("--calibrated", is_flag=True, help="The scores are log-likelihood ratios (natural): print actual costs and Cllr too.")
+@click.option("--hull", is_flag=True, help="Print the EER of the ROC convex hull and the lowest Cllr (PAV) too.")
+@click.option("--at-far", type=RATE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction), again for more.")
+@click.option("--at-frr", type=RATE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction), again for more.")
+@click.option("--compare", type=FILE, metavar="SCORES", help="Scores of another system on TRIALS: difference, interval and p-value.")
+@click.option("--streaming", is_flag=True, help="For files that do not fit in memory: both in one order; bounds instead of intervals.")
 @click.option("--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none.")
 @seed_option
 @click.option(
@@ -42,6 +63,11 @@ def command(
     p_target: tuple[float, ...],
     cost: tuple[str, ...],
     calibrated: bool,
+    hull: bool,
+    at_far: tuple[float, ...],
+    at_frr: tuple[float, ...],
+    compare: Path | None,
+    streaming: bool,
     num_bootstrap: int,
     seed: int,
     by: str | None,
@@ -60,28 +86,81 @@ def command(
     \b
     Example:
         sv-eval data/test/trials exp/ge2e/scores
+        sv-eval data/test/trials exp/ge2e/scores --operating-point sre16 --compare exp/ivector/scores
         sv-eval data/test/trials exp/ge2e/scores --results-row "GE2E LSTM" --wall-time 412 --command "./run.sh" >> RESULTS.md
     """
     from sv_toolkit.data.trials import read_scores, read_trials
-    from sv_toolkit.io.files import make_directory, write_text
-    from sv_toolkit.metrics.detection import det_points
     from sv_toolkit.reporting.conditions import Origin
-    from sv_toolkit.reporting.provenance import provenance
-    from sv_toolkit.reporting.results import Settings, as_json, both_kinds, chosen_costs, evaluate_by, markdown_rows, text_lines, warn
+    from sv_toolkit.reporting.results import Settings, chosen_costs, evaluate_by, warn
 
+    settings = Settings(chosen_costs(p_target, cost), num_bootstrap, seed, calibrated, hull, at_far, at_frr)
+    if streaming:
+        _refuse_with_streaming(by, compare, det, results_row, calibrated, hull, at_far, at_frr)
+        _print_streamed(trials, scores, trials_format, settings, json_file)
+        return
+    if compare is not None and results_row is not None:
+        raise click.UsageError("--compare prints a block and --results-row a row: give one of them")
     listed = read_trials(trials, trials_format, need_keys=True)
     values = read_scores(scores, listed)
-    settings = Settings(chosen_costs(p_target, cost), num_bootstrap, seed, calibrated)
-    results = evaluate_by(listed, values, Origin.find(trials, data, enroll_spk2utt), settings, by)
+    origin = Origin.find(trials, data, enroll_spk2utt)
+    results = evaluate_by(listed, values, origin, settings, by)
     warn(listed, values, results)
-    if results_row is None:
-        lines = text_lines(results, settings)
-    else:
-        lines = markdown_rows(results_row, results, provenance(wall_time, command_line))
-    click.echo("\n".join(lines))
+    click.echo("\n".join(_result_lines(results, settings, results_row, wall_time, command_line)))
+    records: dict[str, Any] = dict(results)
+    if compare is not None:
+        records["comparison"] = _print_comparison(listed, values, (scores, compare), origin, settings)
     if det:
-        is_target = both_kinds(listed)
-        points = zip(*det_points(values[is_target], values[~is_target]))
-        click.echo("# threshold miss_rate false_alarm_rate\n" + "\n".join(f"{a:.6g} {b:.6g} {c:.6g}" for a, b, c in points))
+        _print_det(listed, values)
     if json_file is not None:
-        write_text(make_directory(json_file.parent) / json_file.name, as_json(results))
+        _write_json(json_file, records)
+
+
+def _result_lines(results: Results, settings: Settings, results_row: str | None, wall_time: float | None, command_line: str) -> list[str]:
+    from sv_toolkit.reporting.provenance import provenance
+    from sv_toolkit.reporting.results import markdown_rows, text_lines
+
+    if results_row is None:
+        return text_lines(results, settings)
+    return markdown_rows(results_row, results, provenance(wall_time, command_line))
+
+
+def _print_comparison(trials: Trials, values: np.ndarray, files: tuple[Path, Path], origin: Origin, settings: Settings) -> Comparison:
+    from sv_toolkit.data.trials import read_scores
+    from sv_toolkit.errors import plain
+    from sv_toolkit.reporting.comparison import compare, comparison_lines
+
+    found = compare(trials, values, read_scores(files[1], trials), origin, settings)
+    click.echo("\n" + "\n".join(comparison_lines(found, (plain(files[0]), plain(files[1])), settings)))
+    return found
+
+
+def _print_det(trials: Trials, values: np.ndarray) -> None:
+    from sv_toolkit.metrics.detection import det_points
+    from sv_toolkit.reporting.results import both_kinds
+
+    is_target = both_kinds(trials)
+    points = zip(*det_points(values[is_target], values[~is_target]))
+    click.echo("# threshold miss_rate false_alarm_rate\n" + "\n".join(f"{a:.6g} {b:.6g} {c:.6g}" for a, b, c in points))
+
+
+def _refuse_with_streaming(*wanted: object) -> None:
+    if any(wanted):
+        raise click.UsageError(
+            "--streaming gives EER and minDCF alone: leave out --by, --compare, --det, --results-row and what needs all scores"
+        )
+
+
+def _print_streamed(trials: Path, scores: Path, trials_format: str, settings: Settings, json_file: Path | None) -> None:
+    from sv_toolkit.reporting.streamed import evaluate_streamed, streamed_lines
+
+    found = evaluate_streamed(trials, scores, trials_format, settings)
+    click.echo("\n".join(streamed_lines(found)))
+    if json_file is not None:
+        _write_json(json_file, {"all trials": found})
+
+
+def _write_json(path: Path, records: Mapping[str, Any]) -> None:
+    from sv_toolkit.io.files import make_directory, write_text
+    from sv_toolkit.reporting.results import as_json
+
+    write_text(make_directory(path.parent) / path.name, as_json(records))

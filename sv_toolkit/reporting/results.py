@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,16 @@ from sv_toolkit.metrics.detection import (
     COSTS,
     OperatingPoint,
     actual_dcf,
+    cllr,
     eer_of_curve,
     eer_operating_point,
     equal_error_rate,
+    false_alarm_rate_at,
+    false_reject_rate_at,
     min_dcf,
     min_dcf_of_curve,
 )
+from sv_toolkit.metrics.hull import min_cllr, rocch_eer
 from sv_toolkit.metrics.intervals import Interval, Statistic, affordable_replicates, speaker_bootstrap
 from sv_toolkit.reporting.conditions import Origin, TrialSpeakers, split_by
 from sv_toolkit.reporting.provenance import Provenance
@@ -57,12 +62,19 @@ def chosen_costs(p_targets: Sequence[float], names: Sequence[str]) -> tuple[Cost
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compute: costs, bootstrap replicates (0 for no intervals) and their seed; calibrated scores have actual costs."""
+    """What to compute: costs, bootstrap replicates (0 for no intervals) and their seed.
+
+    Calibrated scores have actual costs and Cllr; `hull` asks for what the ROC convex hull says; the rates (fractions)
+    are false alarms at which misses are wanted, and misses at which false alarms are.
+    """
 
     costs: tuple[Cost, ...]
     num_replicates: int = 1000
     seed: int = 0
     calibrated: bool = False
+    hull: bool = False
+    at_false_alarms: tuple[float, ...] = ()
+    at_misses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,8 @@ class Measured:
 class Evaluation:
     """Error rates (fractions), costs by label, counts; `no_interval` says why there are no intervals.
 
+    `rates` (fractions) and `bits` are what `Settings` ask for besides, by label.
+
     Without trials of both kinds there is no `eer` and there are no costs.
     """
 
@@ -89,6 +103,8 @@ class Evaluation:
     min_dcf: dict[str, Measured] = field(default_factory=dict)
     actual_dcf: dict[str, float] = field(default_factory=dict)
     no_interval: str = ""
+    rates: dict[str, float] = field(default_factory=dict)
+    bits: dict[str, float] = field(default_factory=dict)
 
 
 Results = dict[str, Evaluation]
@@ -155,7 +171,20 @@ def evaluate(trials: Trials, scores: np.ndarray, speakers: TrialSpeakers | None,
         min_dcf={cost.label: Measured(min_dcf(target, nontarget, cost.points), intervals.get(cost.label)) for cost in settings.costs},
         actual_dcf={cost.label: actual_dcf(target, nontarget, cost.points) for cost in settings.costs if settings.calibrated},
         no_interval=missing,
+        rates=_rates(target, nontarget, settings),
+        bits=_bits(target, nontarget, settings),
     )
+
+
+def _rates(target: np.ndarray, nontarget: np.ndarray, settings: Settings) -> dict[str, float]:
+    misses = {f"FRR at FAR {100 * rate:g} %": false_reject_rate_at(target, nontarget, rate) for rate in settings.at_false_alarms}
+    false_alarms = {f"FAR at FRR {100 * rate:g} %": false_alarm_rate_at(target, nontarget, rate) for rate in settings.at_misses}
+    return {**({"ROCCH-EER": rocch_eer(target, nontarget)} if settings.hull else {}), **misses, **false_alarms}
+
+
+def _bits(target: np.ndarray, nontarget: np.ndarray, settings: Settings) -> dict[str, float]:
+    found = {"Cllr": cllr(target, nontarget)} if settings.calibrated else {}
+    return {**found, **({"minCllr": min_cllr(target, nontarget)} if settings.hull or settings.calibrated else {})}
 
 
 def both_kinds(trials: Trials) -> np.ndarray:
@@ -176,16 +205,25 @@ def both_kinds(trials: Trials) -> np.ndarray:
 
 def _intervals(trials: Trials, scores: np.ndarray, speakers: TrialSpeakers, settings: Settings) -> tuple[dict[str, Interval], str]:
     """Intervals by name, or why there are none."""
-    is_target = both_kinds(trials)
-    with_targets = len(np.unique(speakers.enroll[is_target]))
-    if with_targets < 3:
-        return {}, f"only {with_targets} speaker{'s have' if with_targets > 1 else ' has'} target trials"
-    statistics: dict[str, Statistic] = {"EER": eer_of_curve}
-    statistics.update({cost.label: partial(min_dcf_of_curve, points=cost.points) for cost in settings.costs})
+    reason = no_resampling(trials, speakers)
+    if reason:
+        return {}, reason
+    statistics = curve_statistics(settings.costs)
     made = affordable_replicates(len(trials), settings.num_replicates)
     if made < settings.num_replicates:
         logger.info("%d trials: intervals come from %d replicates instead of %d", len(trials), made, settings.num_replicates)
-    return speaker_bootstrap(scores, is_target, speakers.enroll, speakers.test, statistics, made, settings.seed), ""
+    return speaker_bootstrap(scores, both_kinds(trials), speakers.enroll, speakers.test, statistics, made, settings.seed), ""
+
+
+def no_resampling(trials: Trials, speakers: TrialSpeakers) -> str:
+    """Why the speakers of these trials cannot be resampled; "" where they can."""
+    with_targets = len(np.unique(speakers.enroll[both_kinds(trials)]))
+    return "" if with_targets >= 3 else f"only {with_targets} speaker{'s have' if with_targets > 1 else ' has'} target trials"
+
+
+def curve_statistics(costs: Sequence[Cost]) -> dict[str, Statistic]:
+    """The EER and the costs as functions of an error curve, by the labels they are printed under."""
+    return {"EER": eer_of_curve, **{cost.label: partial(min_dcf_of_curve, points=cost.points) for cost in costs}}
 
 
 def warn(trials: Trials, scores: np.ndarray, results: Results) -> None:
@@ -220,6 +258,8 @@ def _text_lines(evaluation: Evaluation, settings: Settings) -> list[str]:
     lines = [f"EER       {percent(evaluation.eer)} at threshold {evaluation.threshold:.4f}"]
     lines += [f"minDCF    {_cost(value)} at {label}" for label, value in evaluation.min_dcf.items()]
     lines += [f"actDCF    {value:.4f} at {label}" for label, value in evaluation.actual_dcf.items()]
+    lines += [f"{label:9s} {value:.4f} bits" for label, value in evaluation.bits.items()]
+    lines += [f"{label:9s} {100 * value:.2f} %" for label, value in evaluation.rates.items()]
     interval = evaluation.eer.interval
     if interval is None:
         lines.append(f"interval  not available: {evaluation.no_interval}")
@@ -261,9 +301,9 @@ def _rate(evaluation: Evaluation) -> str:
     return percent(evaluation.eer)
 
 
-def as_json(results: Results) -> str:
-    """Everything at full precision; rates are fractions."""
-    table = {name: dataclasses.asdict(evaluation) for name, evaluation in results.items()}
+def as_json(results: Mapping[str, Any]) -> str:
+    """Everything at full precision, of results and of whatever other record stands beside them; rates are fractions."""
+    table = {name: dataclasses.asdict(record) for name, record in results.items()}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
 

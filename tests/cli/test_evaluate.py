@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from sv_toolkit.cli.evaluate import command as evaluate
-from sv_toolkit.metrics.detection import COSTS, equal_error_rate
+from sv_toolkit.metrics.detection import COSTS, cllr, equal_error_rate, false_alarm_rate_at, false_reject_rate_at
+from sv_toolkit.metrics.hull import min_cllr, rocch_eer
 from sv_toolkit.reporting.conditions import CONDITIONS
 
 IDS = [f"s{speaker:02d}-u{number}" for speaker in range(12) for number in range(3)]
@@ -158,3 +159,86 @@ def test_a_prior_outside_its_range_is_a_mistake_of_the_command_line(folder):
     result = run(folder, "--p-target", 1)
     assert result.exit_code == 2
     assert "0<x<1" in result.stderr
+
+
+def test_operating_points_may_be_given_by_either_name(folder):
+    assert (
+        run(folder, "--operating-point", "sre10", "--operating-point", "sre16").stdout
+        == run(folder, "--cost", "sre10", "--cost", "sre16").stdout
+    )
+
+
+def test_what_is_asked_for_besides_is_printed(folder, values):
+    lines = run(
+        folder, "--hull", "--calibrated", "--at-far", 0.01, "--at-far", 0.1, "--at-frr", 0.05, "--num-bootstrap", 0
+    ).stdout.splitlines()
+    target, nontarget = values[IS_TARGET], values[~IS_TARGET]
+    assert f"Cllr      {cllr(target, nontarget):.4f} bits" in lines
+    assert f"minCllr   {min_cllr(target, nontarget):.4f} bits" in lines
+    assert f"ROCCH-EER {100 * rocch_eer(target, nontarget):.2f} %" in lines
+    assert f"FRR at FAR 1 % {100 * false_reject_rate_at(target, nontarget, 0.01):.2f} %" in lines
+    assert f"FRR at FAR 10 % {100 * false_reject_rate_at(target, nontarget, 0.1):.2f} %" in lines
+    assert f"FAR at FRR 5 % {100 * false_alarm_rate_at(target, nontarget, 0.05):.2f} %" in lines
+
+
+@pytest.fixture
+def other(folder, values, rng):
+    """Scores of a second, worse system, on another scale."""
+    worse = 20 * (values + rng.normal(size=len(values)))
+    path = folder / "other"
+    path.write_text("".join(f"{a} {b} {value}\n" for (a, b), value in zip(PAIRS, worse)))
+    return path
+
+
+def test_two_systems_are_compared_in_one_block(folder, values, other):
+    result = run(folder, "--compare", other, "--json", folder / "result.json")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(run(folder).stdout)
+    block = result.stdout[len(run(folder).stdout) :].strip().splitlines()
+    assert [line.split()[0] for line in block] == ["difference:", "EER", "minDCF", "minDCF", "interval", "trials"]
+    found = json.loads((folder / "result.json").read_text())["comparison"]
+    first = equal_error_rate(values[IS_TARGET], values[~IS_TARGET])
+    assert found["first"]["EER"] == first
+    difference = found["differences"]["EER"]
+    assert difference["difference"] == pytest.approx(first - found["second"]["EER"])
+    assert difference["interval"]["low"] < difference["difference"] < difference["interval"]["high"]
+    assert f"= {100 * difference['difference']:+.2f} [" in block[1]
+    assert "p = " in block[1] or "p < 0.001" in block[1]
+    assert "12 speakers resampled 1000 times for both systems at once" in block[4]
+
+
+def test_a_comparison_without_speakers_has_no_interval(folder, other):
+    (folder / "utt2spk").unlink()
+    block = run(folder, "--compare", other).stdout.split("difference:")[1]
+    assert "interval  not available: no utt2spk" in block
+    assert "[" not in block.splitlines()[1]
+
+
+def test_streaming_gives_the_same_numbers_within_bounds(folder, values):
+    result = run(folder, "--streaming", "--json", folder / "result.json")
+    assert result.exit_code == 0, result.stderr
+    exact = equal_error_rate(values[IS_TARGET], values[~IS_TARGET])
+    found = json.loads((folder / "result.json").read_text())["all trials"]
+    assert found["eer"]["low"] - 1e-12 <= exact <= found["eer"]["high"] + 1e-12
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["EER", "minDCF", "minDCF", "interval", "trials"]
+    assert "36 target, 594 nontarget" in lines[4]
+
+
+def test_streaming_refuses_other_orders_and_what_needs_all_scores(folder, other):
+    lines = (folder / "scores").read_text().splitlines()
+    (folder / "scores").write_text("".join(f"{line}\n" for line in reversed(lines)))
+    result = run(folder, "--streaming")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "same order" in result.stderr
+    assert run(folder, "--streaming", "--hull").exit_code == 2
+    assert run(folder, "--compare", other, "--results-row", "x").exit_code == 2
+
+
+@pytest.mark.parametrize(("kind", "label"), [("target", "nontarget"), ("nontarget", "target")])
+def test_streaming_needs_both_kinds_of_trials(folder, kind, label):
+    text = (folder / "trials").read_text().replace(" nontarget", " target")
+    (folder / "trials").write_text(text.replace(" target", f" {kind}"))
+    result = run(folder, "--streaming")
+    assert result.exit_code == 1
+    assert f"no {label} trial" in result.stderr
