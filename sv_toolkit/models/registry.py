@@ -10,11 +10,13 @@ from sv_toolkit.models.gru import Gru, GruConfig
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.rescnn import ResCnn, ResCnnConfig
+from sv_toolkit.models.resnet import ResNet, ResNetConfig
 
 ARCHITECTURES: dict[str, tuple[type, type[SpeakerNetwork]]] = {
     "lstm": (LstmConfig, LstmDvector),
     "gru": (GruConfig, Gru),
     "rescnn": (ResCnnConfig, ResCnn),
+    "resnet": (ResNetConfig, ResNet),
     "ecapa_tdnn": (EcapaTdnnConfig, EcapaTdnn),
 }
 

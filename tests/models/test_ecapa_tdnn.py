@@ -46,9 +46,9 @@ def test_res2_of_one_part_is_a_plain_dilated_layer():
     torch.testing.assert_close(layer(x, None), layer.parts[0](x, None))
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_a_tdnn_layer_is_convolution_then_relu_then_normalisation(kernel):
-    layer = TdnnLayer(3, 4, kernel, dilation=2).train()
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (5, 2)])
+def test_a_tdnn_layer_is_convolution_then_relu_then_normalisation(kernel, stride):
+    layer = TdnnLayer(3, 4, kernel, dilation=2, stride=stride).train()
     x = torch.randn(5, 11, 3)
     plain = torch.relu(layer.conv(x.transpose(1, 2)))
     plain = (plain - plain.mean(dim=(0, 2), keepdim=True)) / (plain.var(dim=(0, 2), correction=0, keepdim=True) + 1e-5).sqrt()
@@ -75,7 +75,7 @@ def test_a_blocks_input_is_the_sum_of_all_outputs_before_it():
     torch.testing.assert_close([inputs for inputs, _ in seen], [first, first + second, first + second + third])
 
 
-@pytest.mark.parametrize("options", [{"channels": 0}, {"channels": 20}, {"dilations": ()}, {"dilations": (0,)}, {"attention": 0}])
+@pytest.mark.parametrize("options", [{"channels": 0}, {"channels": 20}, {"dilations": ()}, {"dilations": (0,)}, {"stride": 0}])
 def test_impossible_sizes_are_refused(options):
     with pytest.raises(ConfigError):
         EcapaTdnnConfig(**options)
