@@ -27,6 +27,7 @@ COMMANDS = {
     "sv-adapt-backend": "adapt_backend",
     "sv-score": "score",
     "sv-eval": "evaluate",
+    "sv-eval-identification": "evaluate_identification",
     "sv-normalize-scores": "normalize_scores",
     "sv-calibrate": "calibrate",
     "sv-report": "report",
