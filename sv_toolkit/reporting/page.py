@@ -57,7 +57,7 @@ class Section:
     after: Markup = Markup("")
 
 
-def page(title: str, lead: Sequence[str], sections: Sequence[Section], footer: str) -> str:
+def page(title: str, lead: Sequence[object], sections: Sequence[Section], footer: str) -> str:
     """The page as text; every foreign text in it is escaped."""
     links = [tag("li", tag("a", section.heading, href=f"#{section.name}")) for section in sections]
     body = joined(
@@ -102,7 +102,7 @@ def table(grid: Grid) -> Markup:
     """A table that scrolls by itself where the screen is narrow, and can be reached with the keyboard."""
     head = tag("tr", *(tag("th", name, scope="col", class_=_side(grid, place)) for place, name in enumerate(grid.head)))
     rows = [
-        tag("tr", *(tag("th", cell, scope="row") if place == 0 else tag("td", cell, class_=_side(grid, place)) for place, cell in enumerate(row)))
+        tag("tr", tag("th", isolated(row[0]), scope="row"), *(tag("td", cell, class_=_side(grid, place)) for place, cell in enumerate(row[1:], 1)))
         for row in grid.rows
     ]
     made = tag("table", tag("caption", grid.caption), tag("thead", head), tag("tbody", *rows))
@@ -114,8 +114,13 @@ def _side(grid: Grid, place: int) -> str | None:
 
 
 def identifier(value: object, limit: int = 120) -> Markup:
-    """A foreign id: cut, of fixed width, and kept from turning the direction of what stands around it."""
+    """A foreign id: cut, in letters of one width, and kept from turning the direction of what stands around it."""
     return tag("bdi", cut(value, limit), class_="id")
+
+
+def isolated(value: object) -> Markup:
+    """A foreign name, likewise, in the letters of its surroundings."""
+    return value if isinstance(value, Markup) else tag("bdi", cut(value, 80))
 
 
 def paragraph(text: str) -> Markup:
@@ -154,7 +159,7 @@ table{{border-collapse:collapse;font-size:.925rem;font-variant-numeric:tabular-n
 caption{{text-align:left;font-size:.9rem;padding:.25rem 0}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0;border-bottom:1px solid var(--grid)}}
 th{{font-weight:600}}
-tbody th{{overflow-wrap:anywhere;min-width:7rem;max-width:22rem}}
+tbody th{{overflow-wrap:anywhere;min-width:8rem;max-width:22rem}}
 td.n,th.n{{text-align:right}}
 td.n{{white-space:nowrap}}
 .id{{font-family:ui-monospace,Consolas,"DejaVu Sans Mono",monospace;font-size:.9em;font-weight:400;overflow-wrap:anywhere}}

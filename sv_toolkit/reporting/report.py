@@ -11,7 +11,7 @@ from pathlib import Path
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.io.files import make_directory, whole_binary, write_text
 from sv_toolkit.reporting.model_sections import embedding_section, provenance_section, training_section
-from sv_toolkit.reporting.page import Chart, Section, page
+from sv_toolkit.reporting.page import Chart, Section, isolated, page
 from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, markdown_rows, percent
 from sv_toolkit.reporting.score_sections import (
@@ -22,9 +22,10 @@ from sv_toolkit.reporting.score_sections import (
     hard_section,
     result_section,
 )
-from sv_toolkit.reporting.svg import Markup, visible
+from sv_toolkit.reporting.svg import Markup, joined, visible
 from sv_toolkit.reporting.systems import Embedded, Model, System
 
+MAX_LEAD = 4  # systems named at the head of a page
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
 PNG_ZOOM = 3.0
 PNG_MISSING = "PNG files need the package resvg-py: pip install 'sv_toolkit[report]', or leave --png out"
@@ -82,7 +83,8 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
 
 def html_page(report: Report, title: str) -> str:
     """The report as one page."""
-    lead = [f"{name}: EER {percent(eer)}" for name, results in report.evaluations[""].items() if (eer := results[ALL].eer)]
+    rates = [(name, results[ALL].eer) for name, results in report.evaluations[""].items()]
+    lead = [joined(isolated(name), f": EER {percent(eer)}") for name, eer in rates[:MAX_LEAD] if eer]
     return page(title, lead, report.sections, f"sv_toolkit {report.origin.commit}, {report.origin.date}, {report.origin.hardware}")
 
 
