@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sv_toolkit"
 DESIGN = (ROOT / "docs/DESIGN.md").read_text(encoding="utf-8")
-WITHOUT_TORCH = ("errors", "config", "io", "data", "features", "extraction", "metrics", "backends", "reporting", "cli")
+WITHOUT_TORCH = ("errors", "config", "io", "data", "features", "extraction", "ivector", "metrics", "backends", "reporting", "cli")
 
 
 def read_table():

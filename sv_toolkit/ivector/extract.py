@@ -1,0 +1,112 @@
+"""I-vectors for a data directory: features in, `ivector.scp` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
+from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
+from sv_toolkit.io.files import sha256_file
+from sv_toolkit.io.shards import Skip, Written
+from sv_toolkit.ivector.frames import Frames, opened
+from sv_toolkit.ivector.gmm import FullGmm
+from sv_toolkit.ivector.statistics import Align, align_full, align_given, utterance_statistics
+from sv_toolkit.ivector.store import Description, load_system, read_description
+from sv_toolkit.ivector.total_variability import TotalVariability, gram, posterior, whiten
+
+COMMAND, NAME, TABLE = "sv-extract-ivector", "ivector", "ivector"
+SMALL = 128  # utterances below which starting more processes takes longer than the work
+
+
+def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, posteriors: Path | None = None) -> int:
+    """Write `out/ivector.scp` for the utterances of `data`; the number of i-vectors.
+
+    Args:
+        posteriors: scp of frame posteriors; needed where the model was trained with such, refused elsewhere.
+
+    Raises:
+        ModelError: the model is damaged, or the features were made in another way than those it was trained on.
+        OutputError, TooManyBadError: as `pipeline.run`.
+    """
+    description, known = read_description(model)
+    _refuse_other_alignment(model, description, posteriors)
+    opened.cache_clear()
+    _system.cache_clear()
+    frames = opened(data, description.config.frames, posteriors)
+    refuse_other_features(model, description, frames)
+    source = DataDir.read(data, require=("utt2spk", "feats.scp"))
+    extra = {"model": known["sha256"], "posteriors": None if posteriors is None else sha256_file(posteriors)}
+    extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=("utt2spk", "feats.scp", "vad.scp"), is_data_dir=False)
+    process = partial(ivector_shard, model, (data, description.config.frames, posteriors))
+
+    def speakers(written: Written) -> dict[str, dict[str, str]]:
+        return {"utt2spk": {key: frames.index.utt2spk[key] for key in written.scp}}
+
+    return run(extraction, source, out, frames.index.utterances, str, process, options, speakers)
+
+
+def ivector_shard(model: Path, key: tuple[Any, ...], utterances: list[str]) -> Iterator[tuple[str, np.ndarray | Skip]]:
+    """The i-vector, or the reason why there is none, of every utterance."""
+    gmm, total, squares, description = _system(model)
+    align, frames = _alignment(gmm, description), opened(*key)
+    for utterance in utterances:
+        try:
+            counts, sums = utterance_statistics(frames, [utterance], align)
+        except (DataError, ArchiveError) as error:
+            yield utterance, Skip(str(error))
+            continue
+        yield utterance, ivectors(counts, sums, gmm, total, squares)[0].astype(np.float32)
+
+
+def ivectors(counts: np.ndarray, sums: np.ndarray, gmm: FullGmm, total: TotalVariability, squares: np.ndarray) -> np.ndarray:
+    """I-vectors `(num_utterances, ivector_dim)` of statistics: the means of the posteriors.
+
+    Args:
+        counts: `(num_utterances, num_components)`.
+        sums: `(num_utterances, num_components, dim)`.
+        squares: `gram(total)`.
+    """
+    return posterior(counts, whiten(counts, sums, gmm), total, squares).means
+
+
+def _alignment(gmm: FullGmm, description: Description) -> Align:
+    if description.alignment == "posteriors":
+        return align_given
+    return partial(align_full, gmm, description.config.ubm.num_selected, description.config.ubm.min_posterior)
+
+
+@lru_cache(maxsize=1)
+def _system(model: Path) -> tuple[FullGmm, TotalVariability, np.ndarray, Description]:
+    gmm, total, description = load_system(model)
+    return gmm, total, gram(total), description
+
+
+def _refuse_other_alignment(model: Path, description: Description, posteriors: Path | None) -> None:
+    if description.alignment == "posteriors" and posteriors is None:
+        raise ModelError(f"{plain(model)}: was trained with given posteriors; give those of this data with --posteriors")
+    if description.alignment == "ubm" and posteriors is not None:
+        raise ModelError(f"{plain(model)}: aligns frames by its own background model; leave out --posteriors")
+
+
+def refuse_other_features(model: Path, description: Description, frames: Frames) -> None:
+    """Stop where the features were not made as those of the training.
+
+    Raises:
+        ModelError: names the dimensions, or the options that differ.
+    """
+    data, index = frames.index.path, frames.index
+    if index.dim != description.feature_dim:
+        raise ModelError(f"{plain(data)}: features have {index.dim} columns, {plain(model)} needs {description.feature_dim}")
+    made = index.made_by()
+    for kind in sorted(made.keys() & description.features.keys()):
+        own, theirs = description.features[kind]["config"], made[kind]["config"]
+        differing = [key for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
+        if differing:
+            shown = "; ".join(f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in differing)
+            raise ModelError(f"{plain(data)}: {kind} was made with other options than those {plain(model)} was trained on: {shown}")
