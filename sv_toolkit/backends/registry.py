@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sv_toolkit.backends.backend import Backend, BackendConfig
+from sv_toolkit.backends.fusion import LogisticFusion, LogisticFusionConfig, MeanVarianceFusion, MeanVarianceFusionConfig
 from sv_toolkit.backends.plda import SimplifiedConfig, SimplifiedPlda, TwoCovarianceConfig, TwoCovariancePlda
 from sv_toolkit.backends.transforms import Center, CenterConfig, Lda, LdaConfig, LengthNorm, LengthNormConfig, Whiten, WhitenConfig
 from sv_toolkit.errors import ModelError, shown
@@ -22,6 +23,8 @@ BACKENDS: dict[str, tuple[type, type[Any]]] = {
     "two-covariance": (TwoCovarianceConfig, TwoCovariancePlda),
     "simplified": (SimplifiedConfig, SimplifiedPlda),
     "embedding-backend": (BackendConfig, Backend),
+    "logistic-fusion": (LogisticFusionConfig, LogisticFusion),
+    "mean-variance-fusion": (MeanVarianceFusionConfig, MeanVarianceFusion),
 }
 
 

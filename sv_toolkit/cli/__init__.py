@@ -30,6 +30,7 @@ COMMANDS = {
     "sv-eval-identification": "evaluate_identification",
     "sv-normalize-scores": "normalize_scores",
     "sv-calibrate": "calibrate",
+    "sv-fuse": "fuse",
     "sv-report": "report",
     "sv-info": "info",
 }

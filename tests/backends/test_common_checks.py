@@ -12,8 +12,15 @@ from sv_toolkit.backends.registry import BACKENDS, backend_entry
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import ModelError, SvError
 
+
+def labelled_scores(rng):
+    """Scores of three systems, and which trials are targets."""
+    is_target = rng.random(80) < 0.3
+    return rng.normal(size=(80, 3)) + 0.5 * is_target[:, None], is_target
+
+
 # What `fit` takes, for back ends that do not learn from vectors and their speakers: name -> function of a generator.
-FIT_DATA = {}
+FIT_DATA = {"logistic-fusion": labelled_scores, "mean-variance-fusion": labelled_scores}
 
 NAMES = sorted(BACKENDS)
 FROM_VECTORS = [name for name in NAMES if name not in FIT_DATA]
