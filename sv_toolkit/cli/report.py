@@ -67,7 +67,7 @@ def command(
           --model GE2E=exp/ge2e --embeddings GE2E=exp/ge2e/test/dvector.scp -o report.html --charts exp/charts
     """
     if not systems and not models and not embeddings:
-        raise click.UsageError("nothing to report on: give a SYSTEM, --model or --embeddings")
+        raise click.UsageError("missing argument SYSTEM, or --model or --embeddings: nothing to report on")
     if output is None and charts is None:
         raise click.UsageError("say what to write: -o FILE or --charts DIR")
     if output is not None and output.suffix.lower() not in KINDS:

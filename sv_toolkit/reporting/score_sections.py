@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
-from sv_toolkit.metrics.detection import cllr, det_points, probit
-from sv_toolkit.metrics.hull import min_cllr
+from sv_toolkit.metrics.detection import det_points, probit
 from sv_toolkit.reporting.axes import Labels
 from sv_toolkit.reporting.breakdown import known_conditions, parts_by
 from sv_toolkit.reporting.charts import Bars, DetCurve, Dot, det_chart, dot_whisker, histogram
-from sv_toolkit.reporting.page import Chart, Grid, Section, folded, identifier, paragraph, side_by_side, table
+from sv_toolkit.reporting.comparison import EER, Comparison, compare
+from sv_toolkit.reporting.page import Chart, Grid, Section, folded, identifier, isolated, paragraph, side_by_side, table
 from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Results, Settings, evaluate_parts, percent
 from sv_toolkit.reporting.svg import Markup, cut, joined
 from sv_toolkit.reporting.systems import System
@@ -36,7 +37,7 @@ def evaluate_systems(systems: Sequence[System], settings: Settings) -> Evaluatio
     for system in systems:
         conditions = known_conditions(system.origin)
         parts = [(f"{place}\n{name}", mask) for place, each in enumerate(conditions) for name, mask in parts_by(system.trials, each, system.origin)]
-        own = dataclasses.replace(settings, calibrated=system.is_llr)
+        own = dataclasses.replace(settings, calibrated=system.is_llr, hull=True)
         results = evaluate_parts(system.trials, system.scores, system.origin, own, parts)
         found[""][system.name] = {ALL: results.pop(ALL)}
         for key, evaluation in results.items():
@@ -50,30 +51,53 @@ def result_section(systems: Sequence[System], evaluations: Evaluations, settings
     labels = [cost.label for cost in settings.costs]
     has_llrs = any(system.is_llr for system in systems)
     head = ["System", "EER [95 %]", *(f"minDCF, {label} [95 %]" for label in labels), *_llr_head(has_llrs, labels), "min Cllr", "Trials: target + nontarget", "Speakers"]
-    rows = [_result_row(system, evaluations[""][system.name][ALL], settings, has_llrs) for system in systems]
-    grid = Grid("Error rates and costs on all trials", head, rows, frozenset(range(1, len(head))))
-    return Section("results", "Results", joined(table(grid), *(paragraph(line) for line in _how(systems, evaluations, settings))))
+    rows = [_result_row(evaluations[""][system.name][ALL], system, settings, has_llrs) for system in systems]
+    tables = [table(Grid("Error rates and costs on all trials", head, rows, frozenset(range(1, len(head)))))]
+    if compared := _comparisons(systems, settings):
+        heads = ["Systems", *(f"{label} [95 %], p" for label in ("EER, difference in %", *(f"minDCF, {label}" for label in labels)))]
+        tables.append(table(Grid(f"Differences from {cut(systems[0].name, 80)} on the same trials", heads, compared, frozenset(range(1, len(heads))))))
+    return Section("results", "Results", joined(*tables, *(paragraph(line) for line in _how(systems, evaluations, settings))))
 
 
 def _llr_head(has_llrs: bool, labels: Sequence[str]) -> list[str]:
     return [*(f"actDCF, {label}" for label in labels), "Cllr"] if has_llrs else []
 
 
-def _result_row(system: System, found: Evaluation, settings: Settings, has_llrs: bool) -> list[object]:
-    target, nontarget = system.sides
-    llr_cells: list[str] = []
-    if has_llrs:
-        actual = [f"{value:.3f}" for value in found.actual_dcf.values()] if system.is_llr else [UNDEFINED] * len(settings.costs)
-        llr_cells = [*actual, f"{cllr(target, nontarget):.3f}" if system.is_llr else UNDEFINED]
+def _result_row(found: Evaluation, system: System, settings: Settings, has_llrs: bool) -> list[object]:
+    actual = [f"{value:.3f}" for value in found.actual_dcf.values()] or [UNDEFINED] * len(settings.costs)
     return [
         system.name,
         percent(found.eer) if found.eer else UNDEFINED,
         *(_cost(value) for value in found.min_dcf.values()),
-        *llr_cells,
-        f"{min_cllr(target, nontarget):.3f}",
+        *([*actual, f"{found.bits['Cllr']:.3f}" if system.is_llr else UNDEFINED] if has_llrs else []),
+        f"{found.bits['minCllr']:.3f}",
         f"{found.num_targets} + {found.num_nontargets}",
         UNDEFINED if found.num_speakers is None else found.num_speakers,
     ]
+
+
+def _comparisons(systems: Sequence[System], settings: Settings) -> list[list[object]]:
+    """The first system less each other one of the same list, with the chance that they are alike."""
+    first, *others = systems
+    same = [other for other in others if other.trials.hash == first.trials.hash]
+    return [_comparison_row(first, other, settings) for other in same] if settings.num_replicates else []
+
+
+def _comparison_row(first: System, other: System, settings: Settings) -> list[object]:
+    scores = other.scores if other.trials is first.trials else other.scores_for(first.trials)
+    found = compare(first.trials, first.scores, scores, first.origin, settings)
+    name = joined(isolated(first.name), " − ", isolated(other.name))
+    return [name, *(_difference(found, label) for label in found.first)]
+
+
+def _difference(found: Comparison, label: str) -> str:
+    scale, decimals = (100.0, 2) if label == EER else (1.0, 3)
+    value = f"{scale * (found.first[label] - found.second[label]):+.{decimals}f}"
+    if label not in found.differences:
+        return value
+    difference = found.differences[label]
+    ends = ", ".join(f"{scale * end:+.{decimals}f}" for end in (difference.interval.low, difference.interval.high))
+    return f"{value} [{ends}], " + ("p < 0.001" if difference.p_value < 0.001 else f"p = {difference.p_value:.3f}")
 
 
 def _cost(measured: Measured) -> str:
@@ -86,7 +110,7 @@ def _how(systems: Sequence[System], evaluations: Evaluations, settings: Settings
         "EER: the rate at which misses equal false alarms, joined by a straight line between neighbouring operating points. "
         "minDCF: detection cost at the best threshold over that of a system that does not listen. "
         "min Cllr: cost in bits over all operating points after the best rising map of the scores.",
-        f"Intervals: 95 %, speakers resampled {settings.num_replicates} times at most, seed {settings.seed}; trials of one speaker go together.",
+        f"Intervals: 95 %, speakers resampled {settings.num_replicates} times at most, seed {settings.seed}; trials of one speaker go together. p: probability of a difference at least as large, either way, if there were none.",
     ]
     for system in systems:
         found = evaluations[""][system.name][ALL]
@@ -129,13 +153,7 @@ def _miss_at(miss: np.ndarray, false_alarm: np.ndarray, rate: float) -> str:
     if len(x) == 0 or not x[0] <= at <= x[-1]:
         return UNDEFINED
     found = np.interp(at, x, y)
-    return f"{100 * _normal(float(found)):.2f}"
-
-
-def _normal(quantile: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().cdf(quantile)
+    return f"{100 * NormalDist().cdf(float(found)):.2f}"
 
 
 def _eer(found: Evaluation) -> float:

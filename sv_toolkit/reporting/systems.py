@@ -47,6 +47,12 @@ class System:
         is_target = np.asarray(self.trials.is_target)
         return self.scores[is_target], self.scores[~is_target]
 
+    def scores_for(self, trials: Trials) -> np.ndarray:
+        """The scores in the order of another list of the same trials."""
+        scores = np.empty_like(self.scores)
+        scores[np.argsort(trials.pair_codes)] = self.scores[np.argsort(self.trials.pair_codes)]
+        return scores
+
 
 @dataclass(frozen=True)
 class Embedded:
