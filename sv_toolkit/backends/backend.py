@@ -28,6 +28,7 @@ from sv_toolkit.backends.transforms import (
 from sv_toolkit.errors import ConfigError, DataError, ModelError
 
 WHITENINGS, LENGTH_NORMS, PLDAS = ("none", "zca", "pca"), ("none", "unit", "sqrt-dim"), ("two-covariance", "simplified", "none")
+_NAMES: dict[type, str] = {Center: "center", Whiten: "whiten", Lda: "lda", LengthNorm: "length-norm"}
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ class Backend(Estimator):
         return model.llr(left, num_utterances, model.project(test, 1, self.config.plda_length), enroll_index, test_index)
 
     def summary(self) -> str:
-        """The steps in words: "center, lda to 100, lengthnorm, two-covariance PLDA of 100 dimensions"."""
+        """The steps in words: "center, lda to 100, length-norm, two-covariance PLDA of 100 dimensions"."""
         steps = [
-            type(step).__name__.lower() + (f" to {len(step.arrays()['projection'])}" if "projection" in step.shapes else "")
+            _NAMES[type(step)] + (f" to {len(step.arrays()['projection'])}" if "projection" in step.shapes else "")
             for step in self.pipeline.steps
         ]
         scorer = "cosine" if self.plda is None else f"{self.config.plda} PLDA of {len(self.plda.mean_)} dimensions"

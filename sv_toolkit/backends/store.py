@@ -46,7 +46,7 @@ def save_backend(folder: Path, name: str, backend: Any, provenance: dict[str, An
     """
     backend_entry(name)
     make_directory(folder)
-    blob = save({key: np.ascontiguousarray(array) for key, array in backend.arrays().items()})
+    blob = save({key: np.asarray(array, order="C") for key, array in backend.arrays().items()})
     content = {
         "format": FORMAT,
         "toolkit_version": __version__,

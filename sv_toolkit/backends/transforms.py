@@ -196,8 +196,13 @@ class LengthNorm(Transform):
     def __init__(self, config: LengthNormConfig = LengthNormConfig()) -> None:  # noqa: B008
         self.config = config
 
+    def fit(self, vectors: np.ndarray, speakers: Sequence[str] | np.ndarray | None = None) -> LengthNorm:
+        """Learn nothing, after the same checks as every other; returns self."""
+        require_directions(np.asarray(vectors))
+        return self
+
     def _estimate(self, stats: SpeakerStats) -> None:
-        pass  # nothing is learned
+        pass
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """Scale every row.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sv_toolkit.backends.registry import BACKENDS, backend_entry
+from sv_toolkit.backends.store import load_backend, save_backend
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import ModelError, SvError
 
@@ -98,6 +99,19 @@ def test_what_was_learned_survives_a_round_trip_exactly(name, rng):
     again = backend(build(config, as_table(fitted.config), name))
     assert again.load_arrays(fitted.arrays()) is again
     assert_same(fitted, again, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_gives_back_what_was_stored_and_the_same_bytes(name, rng, tmp_path):
+    fitted = make(name).fit(*data_for(name, rng))
+    save_backend(tmp_path / "one", name, fitted, {"seed": 1})
+    again, stored = load_backend(tmp_path / "one", name)
+    assert (stored.backend, stored.provenance) == (name, {"seed": 1})
+    assert_same(fitted, again, rtol=0)
+    save_backend(tmp_path / "two", name, again, {"seed": 1})
+    for file in ("backend.json", "backend.safetensors"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["backend.json", "backend.safetensors"]
 
 
 @pytest.mark.parametrize("name", NAMES)
