@@ -44,11 +44,10 @@ class TotalLoss(nn.Module):
         embeddings = embeddings.float() if embeddings.dtype in HALF else embeddings
         outputs = {name: term(embeddings, speakers, self.bases) for name, term in self.terms.items()}
         first = next(iter(outputs.values()))
-        if len(outputs) == 1 and self.weights[next(iter(outputs))] == 1:
-            return first
         loss = torch.stack([self.weights[name] * output.loss for name, output in outputs.items()]).sum()
-        extras = {name: output.extras | {"loss": output.loss.detach()} for name, output in outputs.items()}
-        return LossOutput(loss, first.target_cosine, first.nontarget_cosine, self._prefixed(extras))
+        parts = {name: output.extras | {"loss": output.loss.detach()} for name, output in outputs.items()}
+        extras = self._prefixed(parts) if len(outputs) > 1 else first.extras
+        return LossOutput(loss, first.target_cosine, first.nontarget_cosine, extras)
 
     def summary(self) -> dict[str, float]:
         """Learned numbers of all terms for the log line."""

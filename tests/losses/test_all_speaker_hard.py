@@ -25,7 +25,7 @@ def slow_losses(embeddings, labels, bases, num_hardest):
     return torch.tensor(losses, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("num_hardest", [1, 3, 10])  # 2 x 3 and 3 x 3 bases are less than 11: both ways of the products are met
+@pytest.mark.parametrize("num_hardest", [1, 3, 10])  # 1 x 7 is less than 11 bases, 3 x 7 is not: both ways of the products are met
 def test_loss_agrees_with_the_papers_sum(embeddings, mixed_speakers, bases, num_hardest):
     expected = slow_losses(embeddings.flatten(0, 1), mixed_speakers.flatten(), bases, num_hardest)
     for reduction, value in (("mean", expected.mean()), ("sum", expected.sum())):

@@ -135,3 +135,13 @@ def test_what_it_logs_are_single_numbers(name, options):
     for value in (output.target_cosine, output.nontarget_cosine, *output.extras.values()):
         assert value.dim() == 0 and not value.requires_grad and torch.isfinite(value)
     assert all(isinstance(value, float) for value in loss.summary().values())
+
+
+@every_loss
+def test_what_it_makes_lies_on_the_device_of_the_embeddings(name, options):
+    loss, (embeddings, speakers) = make(name, options), batch(name)
+    with torch.device("meta"):  # a tensor made without a device has no numbers, and cannot meet one that has
+        output = loss(embeddings.requires_grad_(), speakers)
+        output.loss.backward()
+    numbers = output.loss, output.target_cosine, output.nontarget_cosine, *output.extras.values()
+    assert {number.device.type for number in numbers} == {"cpu"}

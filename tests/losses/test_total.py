@@ -39,7 +39,7 @@ def test_all_terms_learn_the_same_bases(embeddings, speakers):
     assert total.bases.grad.abs().sum() > 0
 
 
-def test_one_term_with_weight_one_is_the_term_itself(embeddings, speakers):
+def test_a_single_term_is_the_term_itself(embeddings, speakers):
     total = make({"name": "triplet"})
     output = total(embeddings, speakers)
     alone = total.terms["triplet"](embeddings, speakers, None)
@@ -47,8 +47,9 @@ def test_one_term_with_weight_one_is_the_term_itself(embeddings, speakers):
     assert total.bases is None
 
 
-def test_a_weight_on_a_single_term_counts(embeddings, speakers):
-    assert make({"name": "ge2e", "weight": 0.5})(embeddings, speakers).loss == 0.5 * make({"name": "ge2e"})(embeddings, speakers).loss
+def test_a_weight_on_a_single_term_counts_and_its_extras_keep_their_names(embeddings, speakers):
+    half, whole = (make({"name": "triplet", "weight": weight})(embeddings, speakers) for weight in (0.5, 1.0))
+    assert half.loss == 0.5 * whole.loss and half.extras == whole.extras
 
 
 def test_the_log_names_the_parts_of_a_sum_by_their_terms(embeddings, speakers):
