@@ -24,7 +24,7 @@ KIND, NAME = "calibration", "calibration.json"
 # affine map makes ideal, a fit here comes nearest to the lowest costs at all three, also from a few hundred targets.
 DEFAULT_PRIOR = 0.05
 CURVE_POINTS = 500
-FEW_TARGETS = 30
+FEW_TARGETS, FEW_SPEAKERS = 30, 20
 
 logger = logging.getLogger("sv_toolkit")
 
@@ -194,12 +194,14 @@ def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, floa
     return tuple(points)
 
 
-def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, where: Path) -> None:
-    """Say where the list cannot carry the fit: few targets, or no error at the best threshold."""
+def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, num_speakers: int | None, where: Path) -> None:
+    """Say where the list cannot carry the fit: few targets or speakers (None: not known), or no error at the best threshold."""
     if scores[is_target].min() > scores[~is_target].max():
         logger.warning("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
     if is_target.sum() < FEW_TARGETS:
         logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
+    if num_speakers is not None and num_speakers < FEW_SPEAKERS:
+        logger.warning("%s: few speakers: a calibration on %d fits them and not others", plain(where), num_speakers)
 
 
 def refuse_no_cosines(scores: np.ndarray, where: Path, way_out: str) -> None:

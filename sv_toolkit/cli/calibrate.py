@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sv_toolkit.backends.calibration import Calibration
     from sv_toolkit.data.trials import Trials
+    from sv_toolkit.reporting.conditions import TrialSpeakers
 
 PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 DECIMALS = 6
@@ -72,6 +73,7 @@ def _fit(
 ) -> None:
     from sv_toolkit.backends import calibration as library
     from sv_toolkit.data.trials import read_scores, read_trials
+    from sv_toolkit.reporting.conditions import Origin
     from sv_toolkit.reporting.results import both_kinds
 
     trials = read_trials(files[0], trials_format, need_keys=True)
@@ -82,12 +84,13 @@ def _fit(
     quality = _quality(trials, **sides)
     made_of = library.FitList(files[0].name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
     found = library.calibrate(scores, is_target, made_of, prior, quality, backend, _digest(model))
-    held_out = _held_out(trials, scores, folds, data, sides["enroll_spk2utt"], prior, quality) if folds else {}
+    speakers, missing = Origin.find(files[0], data, sides["enroll_spk2utt"]).speakers(trials)
+    held_out = _held_out(scores, is_target, speakers, missing, folds, prior, quality) if folds else {}
     for path in (output, None if model is None else model / library.NAME):
         if path is not None:
             library.write_calibration(path, found)
             click.echo(f"sv-calibrate: wrote {path}", err=True)
-    library.warn_of_weak_evidence(scores, is_target, files[0])
+    library.warn_of_weak_evidence(scores, is_target, None if speakers is None else speakers.num_speakers, files[0])
     _print_costs(trials, scores, found.llr(scores, quality), held_out)
     _print_thresholds(found)
 
@@ -146,17 +149,19 @@ def _needed(found: Calibration, quality: dict[str, np.ndarray], where: Path) -> 
 
 
 def _held_out(
-    trials: Trials, scores: np.ndarray, folds: int, data: Path | None, models: Path | None, prior: float, quality: dict[str, np.ndarray]
+    scores: np.ndarray,
+    is_target: np.ndarray,
+    speakers: TrialSpeakers | None,
+    missing: str,
+    folds: int,
+    prior: float,
+    quality: dict[str, np.ndarray],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from sv_toolkit.backends.calibration import held_out_llr
     from sv_toolkit.errors import DataError
-    from sv_toolkit.reporting.conditions import Origin
-    from sv_toolkit.reporting.results import both_kinds
 
-    speakers, missing = Origin.find(trials.path, data, models).speakers(trials)
     if speakers is None:
         raise DataError(f"--folds {folds}: {missing}")
-    is_target = both_kinds(trials)
     positions, llrs = held_out_llr(scores, is_target, (speakers.enroll, speakers.test), folds, prior, quality)
     if is_target[positions].all() or not is_target[positions].any():
         raise DataError(f"--folds {folds}: the trials within folds are of one kind only; fewer folds leave more trials")
@@ -175,9 +180,12 @@ def _print_costs(
 
 
 def _print_thresholds(found: Calibration) -> None:
+    made_of = found.list
     for p_target in REPORTED_P_TARGETS:
         threshold = found.threshold(p_target)
         false_alarm, miss = found.rates_at(threshold)
-        click.echo(f"threshold {threshold:.4f} at p_target {p_target:g}: {100 * false_alarm:.3f} % false alarms, {100 * miss:.3f} % misses")
-    made_of = found.list
+        click.echo(
+            f"threshold {threshold:.4f} at p_target {p_target:g}: false alarms {100 * false_alarm:.3f} % of {made_of.num_nontargets},"
+            f" misses {100 * miss:.3f} % of {made_of.num_targets}"
+        )
     click.echo(f"fitted on {made_of.num_targets} target, {made_of.num_nontargets} nontarget, list {made_of.hash}")

@@ -175,11 +175,12 @@ def test_scores_that_fall_with_likeness_are_refused(trials):
 
 def test_lists_that_cannot_carry_a_fit_are_warned_of(caplog, monkeypatch, trials):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
-    warn_of_weak_evidence(*trials, "trials")
+    warn_of_weak_evidence(*trials, None, "trials")
     assert caplog.text == ""
-    warn_of_weak_evidence(np.array([2.0, 1.0, 0.0]), np.array([True, False, False]), "trials")
+    warn_of_weak_evidence(np.array([2.0, 1.0, 0.0]), np.array([True, False, False]), 2, "trials")
     assert "one threshold tells all targets" in caplog.text
     assert "few target trials: a calibration on 1 is rough" in caplog.text
+    assert "few speakers: a calibration on 2" in caplog.text
 
 
 def test_what_is_no_cosine_is_not_taken_for_one(tmp_path):

@@ -78,7 +78,7 @@ def test_the_rates_at_the_printed_threshold_are_those_of_the_ratios(folder):
     line = next(line for line in fit(folder).stdout.splitlines() if "p_target 0.05" in line)
     run("--apply", folder / "cal.json", folder / "scores", "-o", folder / "llrs")
     llrs = np.array([float(line.split()[2]) for line in (folder / "llrs").read_text().splitlines()])
-    false_alarm, miss = (float(word) / 100 for word in (line.split()[5], line.split()[9]))
+    false_alarm, miss = (float(word) / 100 for word in (line.split()[7], line.split()[12]))
     threshold = float(line.split()[1])
     assert threshold == pytest.approx(np.log(0.95 / 0.05), abs=1e-4)
     assert false_alarm == pytest.approx(np.mean(llrs[~IS_TARGET] >= threshold), abs=2e-3)
@@ -118,6 +118,16 @@ def test_folds_judge_fits_by_speakers_they_have_not_heard(folder):
     refused = fit(folder, "--folds", 2)
     assert refused.exit_code == 1
     assert "no utt2spk beside the trial list" in refused.stderr
+
+
+def test_few_speakers_are_warned_of_where_they_are_known(folder):
+    assert "warning" not in fit(folder).stderr
+    (folder / "utt2spk").write_text("".join(f"{key} s{int(key[1:3]) // 2}\n" for key in IDS))
+    wrong = [f"{a} {b} {'target' if int(a[1:3]) // 2 == int(b[1:3]) // 2 else 'nontarget'}\n" for a, b in PAIRS]
+    (folder / "trials").write_text("".join(wrong))
+    assert "few speakers: a calibration on 12" in fit(folder).stderr
+    (folder / "utt2spk").unlink()
+    assert "few speakers" not in fit(folder).stderr
 
 
 def test_the_model_carries_its_calibration(folder):
