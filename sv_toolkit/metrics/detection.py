@@ -167,10 +167,12 @@ def false_reject_rate_at(target_scores: np.ndarray, nontarget_scores: np.ndarray
 
     A step, not interpolated: what a user gets who sets the threshold on these trials.
     """
-    if not 0 <= false_alarm <= 1:
-        raise ValueError(f"a false-alarm rate lies in [0, 1], got {false_alarm}")
-    _, miss, false_alarms = error_rates(target_scores, nontarget_scores)
-    return float(miss[np.argmax(false_alarms <= false_alarm)])
+    target, nontarget = checked_scores(target_scores, nontarget_scores)
+    allowed = _count_within(false_alarm, len(nontarget), "false-alarm")
+    if allowed == len(nontarget):
+        return 0.0
+    place = len(nontarget) - 1 - allowed  # of the best nontarget that must be rejected; the threshold is the next higher score
+    return float(np.mean(target <= np.partition(nontarget, place)[place]))
 
 
 def false_alarm_rate_at(target_scores: np.ndarray, nontarget_scores: np.ndarray, miss: float) -> float:
@@ -179,10 +181,19 @@ def false_alarm_rate_at(target_scores: np.ndarray, nontarget_scores: np.ndarray,
     >>> false_alarm_rate_at(np.array([1.0, 3.0]), np.array([0.0, 2.0]), 0.4)
     0.5
     """
-    if not 0 <= miss <= 1:
-        raise ValueError(f"a miss rate lies in [0, 1], got {miss}")
-    _, misses, false_alarm = error_rates(target_scores, nontarget_scores)
-    return float(false_alarm[np.searchsorted(misses, miss, side="right") - 1])
+    target, nontarget = checked_scores(target_scores, nontarget_scores)
+    allowed = _count_within(miss, len(target), "miss")
+    if allowed == len(target):
+        return 0.0
+    return float(np.mean(nontarget >= np.partition(target, allowed)[allowed]))
+
+
+def _count_within(rate: float, num_trials: int, kind: str) -> int:
+    """The most errors among the trials whose share is at most `rate`."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"a {kind} rate lies in [0, 1], got {rate}")
+    count = min(int(rate * num_trials) + 1, num_trials)
+    return count if count / num_trials <= rate else count - 1
 
 
 def cllr(target_llrs: np.ndarray, nontarget_llrs: np.ndarray) -> float:
