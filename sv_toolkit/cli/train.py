@@ -106,6 +106,7 @@ def command(
     from sv_toolkit.training.config import read_train_config
 
     training = read_train_config(config, overrides)
+    from sv_toolkit.training.processes import is_first_process
     from sv_toolkit.training.run import Options, run_training
     from sv_toolkit.training.sources import NamedData
 
@@ -128,6 +129,8 @@ def command(
         process_timeout=process_timeout,
     )
     progress = run_training(training, options)
+    if not is_first_process():
+        return
     if not progress.finished:
         click.echo(f"sv-train: stopped after step {progress.step}; the checkpoint is saved, run the same command to resume", err=True)
         sys.exit(128 + (stop.number or signal.SIGTERM))

@@ -59,11 +59,12 @@ def reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
 def response_powers(features: np.ndarray) -> np.ndarray:
     """Powers `(at most LONGEST_RESPONSE, dim)` of an impulse response from its log-mel features, from its loudest frame on.
 
-    Their sum over time is 1 on average over the bands: the room colours speech, but does not make it louder.
+    Their sum over time is 1 in every band: the room smears speech, but neither colours it nor makes it louder.  (The
+    features of the response hold the pre-emphasis and the widths of the mel filters a second time; this takes them out.)
     """
     power = np.exp(features - features.max())
     power = power[int(power.sum(axis=1).argmax()) :][:LONGEST_RESPONSE]
-    return power / power.sum(axis=0).mean()
+    return power / power.sum(axis=0)
 
 
 def mask(frames: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import os
+import re
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,6 +21,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ModelError
+
+PULSE = 1.0  # seconds between two signs of life
 
 
 class Processes:
@@ -54,7 +59,9 @@ class ManyProcesses(Processes):
 
     def __init__(self, store: dist.Store, rank: int, number: int, timeout: float) -> None:
         self.store, self.rank, self.number, self.timeout = store, rank, number, timeout
-        self.step = 0
+        self.step = self.meetings = 0
+        self.ended = threading.Event()
+        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     def gather(self, own: Tensor) -> tuple[Tensor, range]:
         """Rows of all processes, in the order of ranks, and where one's own are."""
@@ -87,8 +94,8 @@ class ManyProcesses(Processes):
 
     def any(self, flag: bool, step: int = 0) -> bool:
         """Whether the flag is set in any process; also the meeting before every step, where a lost process is noticed."""
-        self.step = step
-        self.store.set(f"sv-train/step/{self.rank}", str(step))
+        self.step, self.meetings = step, self.meetings + 1
+        self.store.set(f"sv-train/meeting/{self.rank}", str(self.meetings))
         number = torch.tensor([float(flag)])
         with self._naming():
             dist.all_reduce(number, op=dist.ReduceOp.MAX)
@@ -107,33 +114,46 @@ class ManyProcesses(Processes):
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Turn the failure of a collective operation into one line that says which process is missing."""
+        """Turn the failure of a collective operation into one line, from one process, that says which process is missing."""
         try:
             yield
         except RuntimeError as error:
-            raise ModelError(self._blame(str(error).splitlines()[0])) from None
+            missing = self._missing()
+            if self.store.add("sv-train/told", 1) > 1:
+                raise SystemExit(1) from None
+            reason = re.sub(r"\[[^\]]*\]:?\d* *", "", str(error).splitlines()[0])[:120]
+            raise ModelError(
+                f"process {', '.join(map(str, missing)) or '?'} of {self.number} died or did not answer within {self.timeout:g} s after step {self.step}; "
+                f"run the same command to resume from the last checkpoint (process {self.rank} saw: {reason})"
+            ) from None
 
-    def _blame(self, reason: str) -> str:
-        time.sleep(0.5)  # those who are merely late can still say how far they got
-        steps = {rank: self._step_of(rank) for rank in range(self.number)}
-        behind = [rank for rank, step in steps.items() if step < max(steps.values())]
-        who = f"process {', '.join(map(str, behind))}" if behind else "another process"
-        return (
-            f"{who} of {self.number} died or did not answer within {self.timeout:g} s at step {max(steps.values())}; "
-            f"run the same command to resume from the last checkpoint (process {self.rank} saw: {reason[:200]})"
-        )
+    def _missing(self) -> list[int]:
+        """Processes whose pulse has stopped, or that have not come to the last meeting."""
+        before = self._read("pulse")
+        time.sleep(3 * PULSE)
+        after, meetings = self._read("pulse"), self._read("meeting")
+        return [rank for rank in range(self.number) if after[rank] == before[rank] or meetings[rank] < max(meetings)]
 
-    def _step_of(self, rank: int) -> int:
-        try:
-            key = f"sv-train/step/{rank}"
-            return int(self.store.get(key)) if self.store.check([key]) else -1
-        except RuntimeError:  # the store died with the launcher
-            return -1
+    def _read(self, name: str) -> list[int]:
+        keys = [f"sv-train/{name}/{rank}" for rank in range(self.number)]
+        return [int(self.store.get(key)) if self.store.check([key]) else 0 for key in keys]
+
+    def _beat(self) -> None:
+        for count in itertools.count(1):
+            with contextlib.suppress(RuntimeError):  # the store goes when the launcher goes
+                self.store.set(f"sv-train/pulse/{self.rank}", str(count))
+            if self.ended.wait(PULSE):
+                return
 
 
 def started_by_torchrun() -> bool:
     """Whether torchrun has set up the environment of several processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
@@ -151,7 +171,9 @@ def joined_processes(device: torch.device, timeout: float) -> Iterator[Processes
     dist.init_process_group(
         backend, store=dist.PrefixStore("sv-train", store), rank=rank, world_size=number, timeout=datetime.timedelta(seconds=timeout)
     )
+    processes = ManyProcesses(store, rank, number, timeout)
     try:
-        yield ManyProcesses(store, rank, number, timeout)
+        yield processes
     finally:
+        processes.ended.set()
         dist.destroy_process_group()

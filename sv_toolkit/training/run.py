@@ -29,7 +29,7 @@ from sv_toolkit.models.store import Description, load_weights, make_network, mod
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Source, prefetch
 from sv_toolkit.training.config import TrainConfig
-from sv_toolkit.training.processes import Processes, joined_processes, started_by_torchrun
+from sv_toolkit.training.processes import Processes, is_first_process, joined_processes, started_by_torchrun
 from sv_toolkit.training.report import Log
 from sv_toolkit.training.sources import NamedData, data_digest, load_augment, load_held_out, load_sources
 from sv_toolkit.training.trainer import Trainer
@@ -85,6 +85,8 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
     Raises:
         SvError: data, configuration or folder are wrong, in one line.
     """
+    if not is_first_process():
+        logger.setLevel(logging.ERROR)  # the first one speaks for all
     device = _own_device(choose_device(options.device))
     config = without_absent_vad(config, [given.path for given in options.sources])
     with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):
@@ -109,9 +111,8 @@ def _own_device(device: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def _prepared(options: Options, processes: Processes) -> Iterator[None]:
-    """The folder locked, and cleared where asked for, by the first process; the others stay quiet and wait."""
+    """The folder locked, and cleared where asked for, by the first process; the others wait."""
     if not processes.is_first:
-        logger.setLevel(logging.ERROR)
         processes.wait()
         yield
         return

@@ -22,7 +22,7 @@ from sv_toolkit.errors import ModelError, examples
 from sv_toolkit.losses.total import TotalLoss
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.training import resume
-from sv_toolkit.training.batches import Batch, Step
+from sv_toolkit.training.batches import Batch, Source, Step
 from sv_toolkit.training.config import OptimizerConfig, TrainConfig
 from sv_toolkit.training.gradient import accumulate_gradient
 from sv_toolkit.training.processes import Processes
@@ -110,12 +110,7 @@ class Trainer:
         self.network.train()
         self.loss.train()
         self.optimizer.zero_grad(set_to_none=True)
-        numbers: dict[str, Tensor] = {"loss": torch.zeros(())}
-        for batch in batches:
-            found = self._descend(batch)
-            prefix = f"{batch.source.name}." if len(batches) > 1 else ""
-            numbers["loss"] = numbers["loss"] + batch.source.weight * found["loss"].cpu()
-            numbers.update({f"{prefix}{name}": value for name, value in found.items() if prefix or name != "loss"})
+        numbers = combined([(batch.source, self._descend(batch)) for batch in batches])
         self.processes.sum_gradients(self.network, self.loss)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], self.config.optimizer.clip)
@@ -236,6 +231,15 @@ class Trainer:
         self.processes.wait()  # nobody writes before all have read
         if self.processes.is_first:
             self.reporter.rewind(self.progress.step)
+
+
+def combined(found: list[tuple[Source, dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """Numbers of a step for the log: of several sources the weighted sum of the losses, the mean cosines, and each one's own by name."""
+    if len(found) == 1:
+        return found[0][1]
+    own = {f"{source.name}.{name}": value for source, numbers in found for name, value in numbers.items() if not name.endswith("cosine")}
+    means = {name: torch.stack([numbers[name] for _, numbers in found]).mean() for name in ("target_cosine", "nontarget_cosine")}
+    return {"loss": torch.stack([source.weight * numbers["loss"] for source, numbers in found]).sum(), **means, **own}
 
 
 def make_optimizer(network: SpeakerNetwork, loss: TotalLoss, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -7,8 +7,10 @@ import pytest
 
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.features.fbank import fbank
+from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.training.augment import Augment, load_disturbances, mix_noise
+from sv_toolkit.training.augment import Augment, load_disturbances, mask, mix_noise, response_powers, reverberate
 from sv_toolkit.training.config import AugmentConfig
 from sv_toolkit.training.examples import load_examples
 
@@ -50,3 +52,56 @@ def test_noise_of_another_width_or_under_sliding_normalization_is_refused(data):
         load_disturbances(index, 40, "level")
     with pytest.raises(ConfigError, match="sliding"):
         load_disturbances(index, 6, "sliding")
+
+
+def decaying_noise(rng, seconds=0.25, rate=16_000):
+    time = np.arange(int(seconds * rate)) / rate
+    response = rng.standard_normal(len(time)) * np.exp(-time / 0.05) * 0.05
+    response[0] = 1.0
+    return response
+
+
+def test_a_room_in_the_mel_domain_agrees_with_the_convolved_waveform(rng):
+    """The same frames up to the phase that the features do not have: the mean error is far below that of no room at all."""
+    speech = rng.standard_normal(16_000) * np.repeat(rng.random(20) ** 3, 800) * 3000
+    response = decaying_noise(rng)
+    config = FbankConfig(num_mel_bins=23, dither=0.0)
+    dry, wet = fbank(speech.astype(np.float32), config), fbank(np.convolve(speech, response)[:16_000].astype(np.float32), config)
+    kernel = response_powers(fbank(np.concatenate([np.zeros(200), response, np.zeros(4000)]).astype(np.float32), config))
+    level = wet.mean() - reverberate(dry, kernel).mean()
+    assert np.abs(reverberate(dry, kernel) + level - wet).mean() < 0.4 * np.abs(dry - dry.mean() + wet.mean() - wet).mean()
+
+
+def test_a_response_of_one_frame_leaves_speech_as_it_was(rng):
+    speech = rng.normal(8, 3, (40, 5))
+    np.testing.assert_allclose(reverberate(speech, np.ones((1, 5))), speech, atol=1e-6)
+
+
+def test_a_room_adds_the_powers_of_earlier_frames(rng):
+    speech, response = rng.normal(2, 1, (12, 3)), rng.random((4, 3))
+    slow = np.array([[sum(response[d, b] * np.exp(speech[t - d, b]) for d in range(min(t + 1, 4))) for b in range(3)] for t in range(12)])
+    np.testing.assert_allclose(np.exp(reverberate(speech, response)), slow, rtol=1e-6)
+
+
+def test_a_crop_hears_what_was_said_before_it(data, rng):
+    examples = load_examples(FeatureIndex(data, need_vad=True), InputConfig(cmvn="none", scale=1.0), 5, 2, 0)
+    utterance = examples.by_speaker[0][0]
+    augment = Augment(AugmentConfig(reverb_probability=1.0), responses=[np.full((5, 6), 0.2)])
+    whole = augment(examples, utterance, (0, 20), np.random.default_rng(0))
+    part = augment(examples, utterance, (8, 20), np.random.default_rng(0))
+    np.testing.assert_allclose(part, whole[8:], rtol=1e-5)
+
+
+def test_masks_cover_at_most_what_they_may_and_leave_the_rest(rng):
+    frames = rng.normal(0, 1, (40, 20)) + 10
+    config = AugmentConfig(time_masks=1, time_mask_frames=7, frequency_masks=1, frequency_mask_bands=4)
+    widths = set()
+    for _ in range(200):
+        masked = mask(frames, config, rng)
+        hidden = masked == 0
+        np.testing.assert_array_equal(masked[~hidden], frames[~hidden])
+        rows, bands = hidden.all(axis=1).sum(), hidden.all(axis=0).sum()
+        assert rows <= 7 and bands <= 4 and hidden.sum() == rows * 20 + bands * 40 - rows * bands
+        widths.add((rows > 0, bands > 0))
+    assert (True, True) in widths
+    assert (frames > 5).all()

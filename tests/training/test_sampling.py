@@ -68,3 +68,37 @@ def test_too_few_speakers_are_refused_with_both_numbers_and_the_option():
 def test_one_utterance_per_speaker_is_refused_where_the_loss_needs_two():
     with pytest.raises(DataError, match="num_utterances must be at least 2, got 1"):
         refuse_small(examples_of(4, 10), BatchConfig(4, 1), 2, 2)
+
+
+def test_tuples_alternate_between_the_own_and_another_speaker_as_evaluation():
+    config, examples = BatchConfig(6, 4, 10, 20, sampler="tuples"), examples_of(8, 5)
+    for step in range(20):
+        draw = draw_batch(examples, config, 0, step)
+        same = draw.speakers[:, 0] == draw.speakers[:, 1]
+        assert same.tolist() == [True, False] * 3
+        assert (draw.speakers[:, 1:] == draw.speakers[:, 1:2]).all()
+        assert len(set(draw.speakers[:, 1])) == 6
+        for ids in draw.utterances:
+            assert len(set(ids)) == 4
+
+
+def test_every_utterance_comes_up_equally_often_whoever_spoke_it():
+    examples = examples_of(3, 4)
+    examples.by_speaker[0] = examples.by_speaker[0][:1]
+    config = BatchConfig(2, 2, 10, 20, sampler="utterances")
+    draws = [draw_batch(examples, config, 0, step) for step in range(900)]
+    ids, counts = np.unique([utterance for draw in draws for row in draw.utterances for utterance in row], return_counts=True)
+    assert len(ids) == 9 and abs(counts - 400).max() < 75
+    assert all(
+        utterance.startswith(f"s{speaker}-")
+        for draw in draws
+        for row, own in zip(draw.utterances, draw.speakers)
+        for utterance, speaker in zip(row, own)
+    )
+    assert all(len({utterance for row in draw.utterances for utterance in row}) == 4 for draw in draws)
+
+
+@pytest.mark.parametrize("sampler", ["speakers", "tuples", "utterances"])
+def test_the_classes_of_a_draw_are_those_of_its_utterances(sampler):
+    draw = draw_batch(examples_of(6, 4), BatchConfig(4, 3, 10, 20, sampler=sampler), 1, 2)
+    assert [[int(utterance[1]) for utterance in row] for row in draw.utterances] == draw.speakers.tolist()

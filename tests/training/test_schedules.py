@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sv_toolkit.errors import ConfigError
-from sv_toolkit.training.schedules import ScheduleConfig, rate_factor
+from sv_toolkit.training.schedules import ScheduleConfig, margin_factor, rate_factor
 
 
 def test_halving_halves_every_so_many_steps():
@@ -29,3 +29,14 @@ def test_warm_up_rises_in_a_straight_line_and_ends_at_the_schedule():
 def test_impossible_schedules_are_refused(options):
     with pytest.raises(ConfigError):
         ScheduleConfig(**options)
+
+
+def test_a_linear_schedule_falls_in_a_straight_line_to_its_end():
+    config = ScheduleConfig("linear", final_factor=0.1)
+    factors = [rate_factor(step, 11, config) for step in range(11)]
+    assert factors == pytest.approx([1 - 0.09 * step for step in range(11)])
+
+
+def test_margins_rise_in_a_straight_line_and_stay():
+    assert [margin_factor(step, ScheduleConfig(margin_warmup_steps=4)) for step in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert margin_factor(0, ScheduleConfig()) == 1

@@ -1,0 +1,117 @@
+"""Several sources: one batch of each per step, losses added with their weights; starts from other weights; a speaker is one class."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from sv_toolkit.errors import ConfigError, DataError, ModelError
+from sv_toolkit.models.store import load_model
+from sv_toolkit.training.config import train_config
+from sv_toolkit.training.run import Options, run_training
+from sv_toolkit.training.sources import NamedData, load_sources
+
+
+@pytest.fixture(autouse=True)
+def hear_warnings(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "level", logging.INFO)
+
+
+@pytest.fixture
+def sources(make_data, tmp_path, rng):
+    return (
+        NamedData("small", make_data(tmp_path / "small", rng, num_speakers=4, prefix="t"), 1.0),
+        NamedData("large", make_data(tmp_path / "large", rng, num_speakers=9), 0.25),
+    )
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_is_the_weighted_sum_of_the_losses_of_the_sources(sources, valid, tables, tmp_path):
+    tables["trainer"].update(steps=3, log_interval=1)
+    both = (NamedData("dev", valid), NamedData("other", sources[0].path))
+    run_training(train_config(tables, "x"), Options(sources, tmp_path / "exp", both))
+    steps = [record for record in records(tmp_path / "exp") if "loss" in record]
+    assert len(steps) == 3
+    for record in steps:
+        assert record["loss"] == pytest.approx(record["small.loss"] + 0.25 * record["large.loss"], rel=1e-6)
+    look = next(record for record in records(tmp_path / "exp") if "dev_eer" in record)
+    assert look["dev_eer"] == look["dev_eer.dev"] and 0 <= look["dev_eer.other"] <= 1
+
+
+def test_one_source_twice_with_half_the_weight_each_descends_the_same_mean_loss(data, tables):
+    """The expectation over one data set is what both halves estimate: equal classes, other draws."""
+    loaded, speakers, _ = load_sources(train_config(tables, "x"), (NamedData("a", data, 0.5), NamedData("b", data, 0.5)), 0)
+    assert len(speakers) == 6
+    np.testing.assert_array_equal(loaded[0].classes, loaded[1].classes)
+
+
+def test_a_run_over_sources_stopped_and_resumed_ends_with_the_same_bytes(sources, tables, tmp_path):
+    config = train_config({**tables, "loss": {"terms": [{"name": "ge2e"}, {"name": "am_softmax", "weight": 0.3}]}}, "x")
+    left = iter(range(6))
+    run_training(config, Options(sources, tmp_path / "whole"))
+    run_training(config, Options(sources, tmp_path / "broken", should_stop=lambda: next(left, None) is None))
+    run_training(config, Options(sources, tmp_path / "broken"))
+    for name in ("model.safetensors", "loss.safetensors", "train.jsonl", "speakers.txt"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+
+
+def test_a_small_source_may_have_smaller_batches(sources, tables, tmp_path):
+    tables["batch"]["num_speakers"] = 9
+    with pytest.raises(DataError, match="needs 9 speakers.*has 4"):
+        run_training(train_config(tables, "x"), Options(sources, tmp_path / "a"))
+    tables["sources"] = {"small": {"num_speakers": 4}}
+    assert run_training(train_config(tables, "x"), Options(sources, tmp_path / "b")).finished
+
+
+def test_a_source_of_the_configuration_without_data_is_refused(sources, tables, tmp_path):
+    tables["sources"] = {"medium": {"weight": 2.0}}
+    with pytest.raises(ConfigError, match="medium.*--train NAME:DIR"):
+        run_training(train_config(tables, "x"), Options(sources, tmp_path / "a"))
+
+
+def test_fine_tuning_takes_over_every_tensor_and_goes_on_from_there(data, tables, tmp_path, caplog):
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "first"))
+    tables["trainer"] = {"steps": 1}
+    tables["optimizer"]["learning_rate"] = 1e-12
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "second", init=tmp_path / "first"))
+    first, second = (load_model(tmp_path / name)[0].state_dict() for name in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
+    assert f"{len(first)} tensors taken over, 0 drawn anew" in caplog.text
+
+
+def test_what_does_not_fit_is_named_unless_it_is_skipped_by_name(data, tables, tmp_path, caplog):
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "first"))
+    tables["network"]["embedding_dim"] = 7
+    with pytest.raises(ModelError, match=r"2 tensors are not in both networks.*linear.bias, linear.weight.*--init-skip"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "second", init=tmp_path / "first"))
+    with pytest.raises(ModelError, match="matches no tensor"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "third", init=tmp_path / "first", init_skip=("lineal.*",)))
+    options = Options(data, tmp_path / "fourth", init=tmp_path / "first", init_skip=("linear.*",))
+    assert run_training(train_config(tables, "x"), options).finished
+    assert "2 drawn anew (linear.bias, linear.weight)" in caplog.text
+
+
+def test_chunked_training_gives_the_model_of_whole_batches(data, tables, tmp_path):
+    tables["network"]["dropout"] = 0.0
+    tables["optimizer"] = {"name": "sgd", "learning_rate": 0.1}
+    for name, size in (("whole", 0), ("chunks", 5)):
+        tables["trainer"]["chunk_utterances"] = size
+        run_training(train_config(tables, "x"), Options(data, tmp_path / name))
+    whole, chunks = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("whole", "chunks"))
+    assert max(float((whole[name] - chunks[name]).abs().max() / whole[name].abs().max()) for name in whole) < 1e-5
+
+
+def test_speaker_bases_are_kept_beside_the_model_in_the_order_of_the_speakers(data, tables, tmp_path):
+    from safetensors.torch import load_file
+
+    run_training(train_config({**tables, "loss": {"name": "softmax"}}, "x"), Options(data, tmp_path / "exp"))
+    assert load_file(tmp_path / "exp/loss.safetensors")["bases"].shape == (6, 4)
+    assert (tmp_path / "exp/speakers.txt").read_text().split() == [f"s{i:02d}" for i in range(6)]
