@@ -51,11 +51,13 @@ def statistics_over_time(x: Tensor, mask: Tensor | None, weights: Tensor | None 
     """
     if weights is None:
         mean = mean_over_time(x, mask)
-        variance = mean_over_time((x - mean[:, None]).square(), mask)
+        deviations = x - mean[:, None]
+        variance = mean_over_time(deviations * deviations, mask)
     else:
         x = without_padding(x, mask, time=1)
         mean = (weights * x).sum(dim=1)
-        variance = (weights * (x - mean[:, None]).square()).sum(dim=1)
+        deviations = x - mean[:, None]
+        variance = (weights * deviations * deviations).sum(dim=1)
     return mean, variance.clamp(min=FLOOR).sqrt()
 
 
