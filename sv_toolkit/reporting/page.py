@@ -176,7 +176,7 @@ svg .ink{{fill:var(--c)}}
 svg .ink[stroke]{{stroke:var(--paper)}}
 @page{{margin:16mm}}
 @media print{{
-body{{font-size:9.5pt}}
+:root{{font-size:9.5pt}}
 header,main,footer{{max-width:none;padding:0}}
 nav{{display:none}}
 .charts{{grid-template-columns:1fr 1fr;gap:6mm}}
@@ -184,5 +184,6 @@ nav{{display:none}}
 figure,tr{{break-inside:avoid}}
 h2,h3,caption{{break-after:avoid}}
 summary{{text-decoration:none}}
+details:not([open]){{display:none}}
 }}
 """
