@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sv_toolkit.data import columns, trials
 from sv_toolkit.data.columns import repeated
-from sv_toolkit.data.trials import Trials, make, read_scores, read_trials, trials_bytes, write_trials
+from sv_toolkit.data.trials import Trials, make, read_scored, read_scores, read_trials, trials_bytes, write_trials
 from sv_toolkit.errors import DataError
 
 WORD = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5).filter(lambda word: word not in ("0", "1"))
@@ -187,3 +187,21 @@ def test_scores_that_do_not_answer_the_trials_are_refused(tmp_path, text, messag
     known = read_trials(listed(tmp_path, "a b target\na c nontarget\n"))
     with pytest.raises(DataError, match=message):
         read_scores(listed(tmp_path, text, "scores"), known)
+
+
+def test_a_score_file_alone_is_a_list_of_pairs_in_its_order(tmp_path):
+    (tmp_path / "scores").write_text("b y 0.5\na x -1e-3\na y 2\n")
+    pairs, scores = read_scored(tmp_path / "scores")
+    assert [pairs.pair(position) for position in range(3)] == ["b y", "a x", "a y"]
+    assert (pairs.is_target, scores.tolist()) == (None, [0.5, -0.001, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "is empty: no scores"), ("a x 1\nb x 1\na x 2\n", "scores:3: duplicate"), ("a x nan\n", "scores:1: a score must be a finite")],
+    ids=["empty", "twice", "NaN"],
+)
+def test_a_score_file_alone_is_read_as_strictly(tmp_path, text, message):
+    (tmp_path / "scores").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_scored(tmp_path / "scores")
