@@ -279,6 +279,7 @@ def _refuse_other_job(folder: Path, job: dict[str, Any]) -> None:
 def _clear(folder: Path) -> None:
     for path in resume.checkpoints(folder):
         path.unlink()
-    for name in (f"{MANIFEST}.manifest.json", "model.json", "model.safetensors", "loss.safetensors", "speakers.txt", "train.jsonl"):
+    of_this_training = ("model.json", "model.safetensors", "loss.safetensors", "speakers.txt", "train.jsonl", "calibration.json")
+    for name in (f"{MANIFEST}.manifest.json", *of_this_training):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "last", ignore_errors=True)

@@ -143,8 +143,10 @@ def test_another_configuration_in_the_same_folder_is_refused_by_key(data, tables
         run_training(train_config(tables, "x"), Options(data, tmp_path / "done"))
     with pytest.raises(ModelError, match="config.network.hidden_size"):
         run_training(train_config(tables, "x"), Options(data, tmp_path / "half"))
+    (tmp_path / "done" / "calibration.json").write_text("{}")
     run_training(train_config(tables, "x"), Options(data, tmp_path / "done", overwrite=True))
     assert load_model(tmp_path / "done")[1].network["hidden_size"] == 9
+    assert not (tmp_path / "done" / "calibration.json").exists()  # it is of the scores of the model before
 
 
 def test_best_model_is_that_of_the_best_look_and_last_that_of_the_last(data, valid, tables, tmp_path):
