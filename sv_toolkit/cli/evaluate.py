@@ -95,7 +95,7 @@ def command(
 
     settings = Settings(chosen_costs(p_target, cost), num_bootstrap, seed, calibrated, hull, at_far, at_frr)
     if streaming:
-        _refuse_with_streaming(by, compare, det, results_row, calibrated, hull, at_far, at_frr)
+        _refuse_with_streaming(data, enroll_spk2utt, by, compare, det, results_row, calibrated, hull, at_far, at_frr)
         _print_streamed(trials, scores, trials_format, settings, json_file)
         return
     if compare is not None and results_row is not None:

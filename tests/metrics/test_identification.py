@@ -130,6 +130,21 @@ def test_enrollment_and_test_never_share_an_utterance(speakers, most, num_candid
         assert len({*others}) == len(others) == min(num_candidates, len(enrolled)) - 1
 
 
+@pytest.mark.parametrize(
+    ("num_speakers", "num_utterances", "num_trials"), [(200, 3_800, 380_000), (844, 10_014, 1_001_400), (200, 4_000, 400_000)]
+)
+def test_numbers_of_trials_are_those_of_the_paper(num_speakers, num_utterances, num_trials):
+    """Deep Speaker, section 4.1 and table 4: Eva200, XiaoDu, MTurk."""
+    trials = anchor_trials(np.arange(num_utterances) % num_speakers, 100, np.random.default_rng(0))
+    assert trials.candidates.size == num_trials
+
+
+def test_number_of_enrollment_trials_is_that_of_the_paper():
+    """Deep Speaker, section 5.1.5: five of 19 utterances enroll, whatever the number that a model uses."""
+    enrolled, trials = enrollment_trials(np.repeat(np.arange(200), 19), 5, 100, np.random.default_rng(0))
+    assert (enrolled.shape, trials.candidates.size) == ((200, 5), 280_000)
+
+
 def test_trials_are_decided_by_the_seed():
     speakers = np.repeat(np.arange(8), 4)
     first, same, other = (anchor_trials(speakers, 5, np.random.default_rng(seed)).candidates for seed in (1, 1, 2))
