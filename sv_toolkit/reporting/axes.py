@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sv_toolkit.metrics.detection import probit
-from sv_toolkit.reporting.svg import FONT, PAPER, Markup, Style, fitted, joined, label, marker, polyline, rule, tag, text_width
+from sv_toolkit.reporting.svg import FONT, PAPER, Markup, Style, cut, fitted, joined, label, marker, polyline, rule, tag, text_width
 
 WIDTH = 400  # of every chart, in pixels; a page scales it to the screen
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 10, 46  # margins around the plot
@@ -182,8 +182,8 @@ def picture(labels: Labels, height: float, *pieces: object) -> Markup:
     names = f"{labels.name}-title", f"{labels.name}-desc"
     return tag(
         "svg",
-        tag("title", labels.title, id=names[0]),
-        tag("desc", labels.description, id=names[1]),
+        tag("title", cut(labels.title), id=names[0]),
+        tag("desc", cut(labels.description, 1000), id=names[1]),
         tag("rect", width=WIDTH, height=height, fill=PAPER, class_="paper"),
         *pieces,
         xmlns="http://www.w3.org/2000/svg",

@@ -47,7 +47,7 @@ def _training_chart(models: Sequence[Model], name: str, axis: str, title: str, y
     labels = Labels(
         f"{_slug(name)}-by-{axis}",
         f"{title} against {AXES[axis].lower() + ('s' if axis == 'step' else '')}",
-        f"{title} of {', '.join(line.name for line in lines)}; " + "; ".join(_course(line, axis) for line in lines) + ".",
+        f"{title} of {', '.join(cut(line.name, 80) for line in lines)}; " + "; ".join(_course(line, axis) for line in lines) + ".",
         AXES[axis],
         y_label,
     )
@@ -61,7 +61,7 @@ def _slug(name: str) -> str:
 def _course(line: Line, axis: str) -> str:
     good = np.flatnonzero(np.isfinite(line.y))
     best = good[np.argmin(line.y[good])]
-    return f"{line.name} from {line.y[good[0]]:.4g} to {line.y[good[-1]]:.4g}, lowest {line.y[best]:.4g} at {axis} {line.x[best]:.6g}"
+    return f"{cut(line.name, 80)} from {line.y[good[0]]:.4g} to {line.y[good[-1]]:.4g}, lowest {line.y[best]:.4g} at {axis} {line.x[best]:.6g}"
 
 
 def _curve_table(labels: Labels, lines: Sequence[Line]) -> Grid:
@@ -115,7 +115,7 @@ def _map_chart(place: int, embedded: Embedded, kind: str, num_speakers: int, see
     method = "principal components" if kind == "pca" else "t-SNE"
     labels = Labels(
         f"map-{place}",
-        f"Embeddings of {embedded.name}",
+        f"Embeddings of {cut(embedded.name, 80)}",
         f"Map by {method} of the embeddings of {len(speakers)} speakers; triangles are their centroids" + (", crosses their bases." if with_basis else "."),
         *axes,
     )
@@ -146,7 +146,7 @@ def _cosine_chart(embedded: Sequence[Embedded]) -> Chart:
         "impostor-cosines",
         "Cosines between speakers",
         "Histograms of the cosines between the centroids of different speakers; mean "
-        + ", ".join(f"{mean:.3f} for {each.name}" for each, (_, mean, _) in zip(embedded, found))
+        + ", ".join(f"{mean:.3f} for {cut(each.name, 80)}" for each, (_, mean, _) in zip(embedded, found))
         + "; further left is better.",
         "Cosine between centroids",
         "Density",
@@ -154,7 +154,7 @@ def _cosine_chart(embedded: Sequence[Embedded]) -> Chart:
     bars = [Bars(f"{each.name}: mean {mean:.3f}", density[inside]) for each, (density, mean, _) in zip(embedded, found)]
     heads = ["Cosine", *(each.name for each in embedded)]
     rows = [[f"{low:.2f} to {high:.2f}", *(f"{bar.heights[at]:.3f}" for bar in bars)] for at, (low, high) in enumerate(zip(edges, edges[1:]))]
-    pairs = "; ".join(f"{each.name}: {count} pairs of speakers" for each, (_, _, count) in zip(embedded, found))
+    pairs = "; ".join(f"{cut(each.name, 80)}: {count} pairs of speakers" for each, (_, _, count) in zip(embedded, found))
     return Chart(labels, histogram(labels, edges, bars), Grid("Density by cosine", heads, rows, frozenset(range(1, len(heads)))), pairs + ".")
 
 

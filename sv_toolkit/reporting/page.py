@@ -84,8 +84,8 @@ def _section(section: Section) -> Markup:
 def figure(chart: Chart) -> Markup:
     """A chart under its title, with its numbers folded away."""
     numbers = folded("Numbers of this chart", table(chart.numbers))
-    note = tag("figcaption", chart.note) if chart.note else Markup("")
-    return joined(tag("figure", tag("h3", chart.labels.title), chart.svg, note, numbers), Markup("\n"))
+    note = tag("figcaption", cut(chart.note, 600)) if chart.note else Markup("")
+    return joined(tag("figure", tag("h3", cut(chart.labels.title)), chart.svg, note, numbers), Markup("\n"))
 
 
 def folded(summary: str, content: Markup, is_open: bool = False) -> Markup:
@@ -100,12 +100,12 @@ def side_by_side(*pieces: Markup) -> Markup:
 
 def table(grid: Grid) -> Markup:
     """A table that scrolls by itself where the screen is narrow, and can be reached with the keyboard."""
-    head = tag("tr", *(tag("th", name, scope="col", class_=_side(grid, place)) for place, name in enumerate(grid.head)))
+    head = tag("tr", *(tag("th", cut(name, 80), scope="col", class_=_side(grid, place)) for place, name in enumerate(grid.head)))
     rows = [
         tag("tr", tag("th", isolated(row[0]), scope="row"), *(tag("td", cell, class_=_side(grid, place)) for place, cell in enumerate(row[1:], 1)))
         for row in grid.rows
     ]
-    made = tag("table", tag("caption", grid.caption), tag("thead", head), tag("tbody", *rows))
+    made = tag("table", tag("caption", cut(grid.caption)), tag("thead", head), tag("tbody", *rows))
     return tag("div", made, class_="wide", tabindex=0, role="region", aria_label=cut(grid.caption))
 
 

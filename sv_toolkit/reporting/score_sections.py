@@ -55,7 +55,7 @@ def result_section(systems: Sequence[System], evaluations: Evaluations, settings
     tables = [table(Grid("Error rates and costs on all trials", head, rows, frozenset(range(1, len(head)))))]
     if compared := _comparisons(systems, settings):
         heads = ["Systems", *(f"{label} [95 %], p" for label in ("EER, difference in %", *(f"minDCF, {label}" for label in labels)))]
-        tables.append(table(Grid(f"Differences from {cut(systems[0].name, 80)} on the same trials", heads, compared, frozenset(range(1, len(heads))))))
+        tables.append(table(Grid(f"Differences from {systems[0].name} on the same trials", heads, compared, frozenset(range(1, len(heads))))))
     return Section("results", "Results", joined(*tables, *(paragraph(line) for line in _how(systems, evaluations, settings))))
 
 
@@ -115,7 +115,7 @@ def _how(systems: Sequence[System], evaluations: Evaluations, settings: Settings
     for system in systems:
         found = evaluations[""][system.name][ALL]
         if found.no_interval:
-            lines.append(f"{system.name}: no intervals: {found.no_interval}.")
+            lines.append(f"{cut(system.name, 80)}: no intervals: {found.no_interval}.")
     return lines
 
 
@@ -163,7 +163,7 @@ def _eer(found: Evaluation) -> float:
 
 
 def _listed(systems: Sequence[System]) -> str:
-    names = ", ".join(system.name for system in systems[:6])
+    names = ", ".join(cut(system.name, 80) for system in systems[:6])
     return names + (f" and {len(systems) - 6} more" if len(systems) > 6 else "")
 
 
@@ -173,8 +173,8 @@ def _score_chart(place: int, system: System, found: Evaluation) -> Chart:
     heights = [_density(side, edges) for side in (target, nontarget)]
     labels = Labels(
         f"scores-{place}",
-        f"Scores of {system.name}",
-        f"Histograms of the target and nontarget scores of {system.name}; the threshold of the equal error rate is {found.threshold:.4g}.",
+        f"Scores of {cut(system.name, 80)}",
+        f"Histograms of the target and nontarget scores of {cut(system.name, 80)}; the threshold of the equal error rate is {found.threshold:.4g}.",
         "Score",
         "Density",
     )
@@ -188,15 +188,16 @@ def _score_chart(place: int, system: System, found: Evaluation) -> Chart:
 def score_edges(scores: np.ndarray) -> tuple[np.ndarray, int]:
     """Borders of bins over the scores, and how many lie beyond them: a few far outliers are not let to squeeze the rest."""
     low, high = float(scores.min()), float(scores.max())
-    near = np.quantile(scores, [0.001, 0.999])
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = np.quantile(scores, [0.001, 0.999])
     span = near[1] / 2 - near[0] / 2
     if span > 0 and high / 2 - low / 2 > 1.6 * span:
         low, high = max(low, near[0] - 0.3 * span), min(high, near[1] + 0.3 * span)
     if not high > low:
         pad = max(0.01 * abs(low), 0.5)
         low, high = low - pad, high + pad
-    edges = low + (high / BINS - low / BINS) * np.arange(BINS + 1)
-    edges[-1] = high
+    shares = np.arange(BINS + 1) / BINS
+    edges = (1 - shares) * low + shares * high  # high - low itself may be more than a float can hold
     return edges, int(np.count_nonzero((scores < low) | (scores > high)))
 
 
@@ -226,7 +227,7 @@ def _condition_chart(condition: str, by_system: Mapping[str, Results]) -> Chart 
         f"Equal error rate in percent with 95 % intervals, one row for each part of the trials by {condition}, one dot for each system.",
         "EER (%)",
     )
-    rows = [[group, name, percent(each.eer) if each.eer else "trials of one kind only", each.num_targets, each.num_nontargets] for name, group, each in found]
+    rows = [[group, isolated(name), percent(each.eer) if each.eer else "trials of one kind only", each.num_targets, each.num_nontargets] for name, group, each in found]
     numbers = Grid(f"EER by {condition}", ["Trials", "System", "EER [95 %]", "target", "nontarget"], rows, frozenset({2, 3, 4}))
     return Chart(labels, dot_whisker(labels, dots), numbers)
 
