@@ -47,6 +47,11 @@ def test_minimum_is_reached_by_bases_that_cancel():
     assert float(sum_of_cosines(simplex)) == pytest.approx(-4)
 
 
+def test_a_basis_of_zeros_is_at_a_right_angle_to_all_others(bases):
+    with_zero = torch.cat([bases, torch.zeros(1, 7, dtype=torch.float64)])
+    torch.testing.assert_close(sum_of_cosines(with_zero), sum_of_cosines(bases), rtol=1e-12, atol=1e-12)
+
+
 def test_single_precision_is_enough_for_a_hundred_thousand_speakers(generator):
     bases = torch.randn(100_000, 16, generator=generator)
     size = LossSize(100_000, 16)
