@@ -16,6 +16,7 @@ from sv_toolkit.embeddings.enrollment import member_rows, only_known
 from sv_toolkit.embeddings.loading import EmbeddingSet
 from sv_toolkit.embeddings.lookup import Lookup, find_embeddings, load_sides
 from sv_toolkit.errors import DataError, plain
+from sv_toolkit.io.tables import place
 
 logger = logging.getLogger("sv_toolkit")
 SMALLEST_MEAN = 1e-6  # a mean this short, of unit vectors, is rounding noise
@@ -60,7 +61,10 @@ def score_with_backend(
 
 
 def _transformed(backend: Backend, embeddings: EmbeddingSet) -> EmbeddingSet:
-    return EmbeddingSet(embeddings.path, embeddings.ids, backend.transform(embeddings.vectors), embeddings.model)
+    try:
+        return EmbeddingSet(embeddings.path, embeddings.ids, backend.transform(embeddings.vectors), embeddings.model)
+    except DataError as error:
+        raise DataError(f"{place(embeddings.path)}: {error}") from None
 
 
 def _enrolled(

@@ -74,6 +74,7 @@ def read_stored(folder: Path) -> Stored:
             raise ModelError(f"{plain(where)}: format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}")
         arrays = content["arrays"]
         config, provenance = dict(content["config"]), dict(content["provenance"])
+        provenance.update({part: dict(provenance[part]) for part in ("job", "counts") if part in provenance})
         return Stored(str(content["backend"]), config, provenance, int(arrays["size"]), str(arrays["sha256"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{plain(where)}: is not the description of a back end, or it is truncated") from None

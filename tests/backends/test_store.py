@@ -81,6 +81,7 @@ def test_arrays_that_are_not_those_of_the_back_end_are_refused(folder, arrays, m
         ({"backend": "os.system"}, "no back end 'os.system'; known: center"),
         ({"config": {"dim": 3}}, "unknown key 'dim'"),
         ({"format": 2}, "format version 2"),
+        ({"provenance": {"job": 3}}, "not the description of a back end"),
         ({"provenance": None}, "not the description of a back end"),
         ({"config": 3}, "not the description of a back end"),
     ],

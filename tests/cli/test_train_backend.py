@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from sv_toolkit.backends.store import load_backend
 from sv_toolkit.cli.adapt_backend import command as adapt
+from sv_toolkit.cli.enroll import command as enroll
 from sv_toolkit.cli.score import command as score
 from sv_toolkit.cli.train_backend import command as train
 from sv_toolkit.io.archives import write_ark_scp
@@ -103,6 +104,15 @@ def test_models_are_scored_by_all_their_utterances(corpus):
         expected = density(np.vstack([enrolled, t])) - density(enrolled) - density(t[None])
         assert found["m-b003", "b007-u4"] == pytest.approx(expected, abs=1e-6)
     assert by_the_book.keys() == averaged.keys()
+
+
+def test_averages_of_sv_enroll_are_scored_as_single_utterances_aloud(corpus):
+    train_on(corpus)
+    assert run(enroll, corpus / "test/dvector.scp", corpus / "test/spk2utt", corpus / "models").exit_code == 0
+    arguments = ["--enroll", corpus / "models/dvector.scp", "--test", corpus / "test/dvector.scp", "--backend", corpus / "backend"]
+    result = run(score, corpus / "test/model_trials", *arguments)
+    assert result.exit_code == 0
+    assert "averages made by sv-enroll are scored as single utterances" in result.stderr
 
 
 def test_cosines_of_models_are_those_of_means_of_unit_vectors(corpus):
