@@ -13,12 +13,14 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, write_lines
 if TYPE_CHECKING:
     import numpy as np
 
+    from sv_toolkit.backends.score_norm import Side
     from sv_toolkit.data.enrollment import Models
     from sv_toolkit.data.trials import Trials
     from sv_toolkit.embeddings.loading import EmbeddingSet
     from sv_toolkit.io.tables import Table
 
 DECIMALS = 6
+LARGEST_ROUNDING = 1e-3  # of scores that were written with three decimals
 
 
 @click.command(cls=SvCommand)
@@ -61,7 +63,6 @@ def command(
         sv-normalize-scores data/test/trials exp/ge2e/scores --test exp/ge2e/test/dvector.scp \\
             --cohort exp/ge2e/train/dvector.scp --cohort-utt2spk data/train/utt2spk -o exp/ge2e/scores_as_norm
     """
-    from sv_toolkit.backends.calibration import refuse_no_cosines
     from sv_toolkit.backends.score_norm import ADAPTIVE, METHODS, Side
     from sv_toolkit.data.enrollment import read_enrollment
     from sv_toolkit.data.trials import read_scores, read_trials
@@ -71,21 +72,36 @@ def command(
 
     listed = read_trials(trials, trials_format)
     raw = read_scores(scores, listed)
-    refuse_no_cosines(raw, scores, "only cosine scores can be normalised, as the cohort is scored by the cosine")
     models = None if enroll_spk2utt is None else read_enrollment(enroll_spk2utt)
     left, right = load_sides(listed, enroll, test, models, False)
     found = find_embeddings(listed, left, right)
+    sides = Side(left.vectors, found.enroll_index), Side(right.vectors, found.test_index)
+    _refuse_other_scores(listed, raw, *sides, scores)
     others = read_embeddings(cohort)
     refuse_different_models(right, others)
     speakers = _table(cohort_utt2spk)
     _warn_of_shared(listed, models, others, speakers, data)
     vectors = others.vectors if speakers is None else _by_speaker(others, speakers)
     options = {"top": _affordable(top, len(vectors), cohort)} if method in ADAPTIVE else {}
-    sides = Side(left.vectors, found.enroll_index), Side(right.vectors, found.test_index)
     normalized = METHODS[method](raw, *sides, vectors, **options).round(DECIMALS)
     write_lines(listed.score_lines(normalized, DECIMALS), output)
     result = one_line(listed, normalized, 0, listed.short_hash)
     click.echo(result if output is not None else f"sv-normalize-scores: {result}", err=output is None)
+
+
+def _refuse_other_scores(trials: Trials, scores: np.ndarray, enroll: Side, test: Side, where: Path) -> None:
+    """The cohort is scored as the trials were, or the result means nothing."""
+    import numpy as np
+
+    from sv_toolkit.backends.cosine import cosine_scores
+    from sv_toolkit.errors import DataError, plain
+
+    differ = np.abs(scores - cosine_scores(enroll.vectors, test.vectors, enroll.index, test.index)) > LARGEST_ROUNDING
+    if differ.any():
+        raise DataError(
+            f"{plain(where)}: {np.count_nonzero(differ)} of {len(scores)} scores are not the cosines of these embeddings, the first:"
+            f" {trials.pair(int(np.argmax(differ)))}; the cohort is scored by the cosine, and so must the trials be (sv-score)"
+        )
 
 
 def _table(path: Path | None) -> Table | None:

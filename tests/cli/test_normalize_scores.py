@@ -109,12 +109,15 @@ def test_utterances_and_speakers_of_the_trials_in_the_cohort_are_warned_of(folde
     assert "1 of 21 speakers of the cohort are in the trials, too: s1" in result.stderr
 
 
-def test_scores_that_are_no_cosines_are_refused(folder):
+def test_scores_that_are_not_the_cosines_of_these_embeddings_are_refused(folder, vectors):
     lines = (folder / "scores").read_text().splitlines()
-    (folder / "scores").write_text("".join(f"{line.rsplit(' ', 1)[0]} 17.5\n" for line in lines))
+    (folder / "scores").write_text("".join(f"{line}\n" for line in [*lines[:-1], f"{PAIRS[-1][0]} {PAIRS[-1][1]} 0.999"]))
     result = normalized(folder, "-o", folder / "out")
     assert (result.exit_code, (folder / "out").exists()) == (1, False)
-    assert "17.5 is no cosine; only cosine scores" in result.stderr
+    assert f"1 of 153 scores are not the cosines of these embeddings, the first: {' '.join(PAIRS[-1])}" in result.stderr
+    rounded = [" ".join([*line.split()[:2], f"{float(line.split()[2]):.3f}"]) for line in lines]
+    (folder / "scores").write_text("".join(f"{line}\n" for line in rounded))
+    assert normalized(folder).exit_code == 0
 
 
 def test_a_cohort_of_another_dimension_is_refused(folder):
