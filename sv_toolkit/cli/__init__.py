@@ -25,6 +25,7 @@ COMMANDS = {
     "sv-enroll": "enroll",
     "sv-train-backend": "train_backend",
     "sv-adapt-backend": "adapt_backend",
+    "sv-copy-plda": "copy_plda",
     "sv-score": "score",
     "sv-eval": "evaluate",
     "sv-eval-identification": "evaluate_identification",
