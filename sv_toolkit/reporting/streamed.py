@@ -23,7 +23,7 @@ class StreamedEvaluation:
 
 
 def evaluate_streamed(trials: Path, scores: Path, format: str, settings: Settings) -> StreamedEvaluation:
-    """EER and detection costs of a trial list and its scores in the same order, in 150 MB whatever their length.
+    """EER and detection costs of a trial list and its scores in the same order, in 250 MB whatever their length.
 
     Raises:
         DataError: a line is wrong, the files hold different pairs, or there is one kind of trials only.
