@@ -69,7 +69,7 @@ class Calibration:
         list: the trials of the fit.
         curve: `(threshold, false_alarm_rate, miss_rate)` of that list, thresholds (log-likelihood ratios) rising.
         quality: names and ranges of the quality measures.
-        backend: what made the scores ("cosine"); another back end needs another calibration.
+        scoring: what made the scores ("cosine"); other scores need another calibration.
         model: digest of the embedding model, None where it is not known.
     """
 
@@ -79,7 +79,7 @@ class Calibration:
     list: FitList
     curve: tuple[tuple[float, float, float], ...]
     quality: tuple[QualityRange, ...] = ()
-    backend: str = "cosine"
+    scoring: str = "cosine"
     model: str | None = None
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ def calibrate(
     trials: FitList,
     prior: float = DEFAULT_PRIOR,
     quality: QualityValues | None = None,
-    backend: str = "cosine",
+    scoring: str = "cosine",
     model: str | None = None,
 ) -> Calibration:
     """The calibration that fits labelled scores best at `prior` (`logistic.fit_llr`).
@@ -161,7 +161,7 @@ def calibrate(
     """
     weights, offset, ranges = _fit(scores, is_target, prior, quality or {})
     llr = _mapped(weights, offset, ranges, scores, quality or {})
-    return Calibration(weights, offset, prior, trials, _curve(llr[is_target], llr[~is_target]), ranges, backend, model)
+    return Calibration(weights, offset, prior, trials, _curve(llr[is_target], llr[~is_target]), ranges, scoring, model)
 
 
 def _fit(
@@ -214,14 +214,14 @@ def refuse_no_cosines(scores: np.ndarray, where: Path, way_out: str) -> None:
         raise DataError(f"{plain(where)}: {scores[np.argmax(np.abs(scores))]:g} is no cosine; {way_out}")
 
 
-def refuse_other_origin(calibration: Calibration, where: Path, backend: str, model: str | None) -> None:
+def refuse_other_origin(calibration: Calibration, where: Path, scoring: str, model: str | None) -> None:
     """Stop where scores come from another back end or another model than those of the fit; what is not known is passed over.
 
     Raises:
         ModelError: the calibration would give numbers that mean nothing.
     """
-    if calibration.backend != backend:
-        raise ModelError(f"{plain(where)}: was fitted on {plain(calibration.backend)} scores, these are {plain(backend)}; run sv-calibrate")
+    if calibration.scoring != scoring:
+        raise ModelError(f"{plain(where)}: was fitted on {plain(calibration.scoring)} scores, these are {plain(scoring)}; run sv-calibrate")
     if calibration.model and model and calibration.model != model:
         raise ModelError(
             f"{plain(where)}: was fitted on scores of the model {plain(calibration.model)}, this is {plain(model)}; run sv-calibrate"

@@ -29,7 +29,7 @@ REPORTED_P_TARGETS = (0.01, 0.05)
 )
 @click.option("--model", type=DIRECTORY, help="The model behind the scores: recorded, and MODEL/calibration.json is written too.")
 @click.option("--prior", type=PRIOR, help="Where the fit must be good: the prior of a target.  [default: 0.05]")
-@click.option("--backend", default="cosine", show_default=True, help="What made the scores (plda, as-norm, ...): recorded.")
+@click.option("--scoring", default="cosine", show_default=True, help="What made the scores (plda, as-norm, ...): recorded.")
 @click.option("--utt2dur", type=FILE, help="Seconds of every utterance: the duration of both sides counts too.")
 @click.option("--utt2num-frames", type=FILE, help="Frames of every utterance, instead of --utt2dur.")
 @click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...', where the left of a trial is a model.")
@@ -66,7 +66,7 @@ def _fit(
     output: Path | None,
     model: Path | None,
     prior: float | None,
-    backend: str,
+    scoring: str,
     folds: int | None,
     data: Path | None,
     **sides: Path | None,
@@ -78,12 +78,12 @@ def _fit(
 
     trials = read_trials(files[0], trials_format, need_keys=True)
     scores, is_target = read_scores(files[1], trials), both_kinds(trials)
-    if backend == "cosine":
-        library.refuse_no_cosines(scores, files[1], "say what made the scores with --backend (plda, as-norm, ...)")
+    if scoring == "cosine":
+        library.refuse_no_cosines(scores, files[1], "say what made the scores with --scoring (plda, as-norm, ...)")
     prior = library.DEFAULT_PRIOR if prior is None else prior
     quality = _quality(trials, **sides)
     made_of = library.FitList(files[0].name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
-    found = library.calibrate(scores, is_target, made_of, prior, quality, backend, _digest(model))
+    found = library.calibrate(scores, is_target, made_of, prior, quality, scoring, _digest(model))
     speakers, missing = Origin.find(files[0], data, sides["enroll_spk2utt"]).speakers(trials)
     held_out = _held_out(scores, is_target, speakers, missing, folds, prior, quality) if folds else {}
     for path in (output, None if model is None else model / library.NAME):
@@ -101,13 +101,13 @@ def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: P
 
     found = library.read_calibration(applied)
     if model is not None:
-        library.refuse_other_origin(found, applied, found.backend, _digest(model))
+        library.refuse_other_origin(found, applied, found.scoring, _digest(model))
     if len(files) == 2:
         trials = read_trials(files[0], trials_format)
         scores = read_scores(files[1], trials)
     else:
         trials, scores = read_scored(files[0])
-    if found.backend == "cosine":
+    if found.scoring == "cosine":
         library.refuse_no_cosines(scores, files[-1], f"{applied} was fitted on cosine scores")
     sides = {name: options[name] for name in ("utt2dur", "utt2num_frames", "enroll_spk2utt")}
     llrs = found.llr(scores, _needed(found, _quality(trials, **sides), applied)).round(DECIMALS)

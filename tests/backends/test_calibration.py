@@ -190,7 +190,7 @@ def test_what_is_no_cosine_is_not_taken_for_one(tmp_path):
 
 
 def test_the_file_survives_the_round_trip(rng, trials, tmp_path):
-    calibration = fitted(*trials, quality={"log_duration_test": rng.normal(size=1000)}, backend="plda", model="0123")
+    calibration = fitted(*trials, quality={"log_duration_test": rng.normal(size=1000)}, scoring="plda", model="0123")
     for name in ("a.json", "b.json"):
         write_calibration(tmp_path / "new" / name, calibration)
     assert read_calibration(tmp_path / "new" / "a.json") == calibration

@@ -158,7 +158,7 @@ def test_the_model_carries_its_calibration(folder):
     [
         (lambda values: -values, "larger scores belong to nontargets"),
         (lambda values: 0 * values, "all values are the same (0)"),
-        (lambda values: 3 * values, "is no cosine; say what made the scores with --backend"),
+        (lambda values: 3 * values, "is no cosine; say what made the scores with --scoring"),
     ],
     ids=["falling", "constant", "no cosines"],
 )
@@ -172,8 +172,8 @@ def test_scores_that_cannot_be_calibrated_leave_no_file(folder, values, change, 
 
 def test_scores_of_a_named_back_end_may_have_any_size(folder, values):
     write_scores(folder / "scores", 30 * values)
-    assert fit(folder, "--backend", "plda").exit_code == 0
-    assert read_calibration(folder / "cal.json").backend == "plda"
+    assert fit(folder, "--scoring", "plda").exit_code == 0
+    assert read_calibration(folder / "cal.json").scoring == "plda"
 
 
 def test_command_lines_that_say_too_little_or_too_much_are_refused(folder):
