@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sv_toolkit.cli import extract_ivector, score, train_ivector
+from sv_toolkit.cli import extract_ivector, info, score, train_ivector
 from sv_toolkit.io.archives import write_ark_scp
 from sv_toolkit.io.tables import write_table
 
@@ -43,6 +43,8 @@ def test_from_features_to_an_equal_error_rate(data, tmp_path):
     trained = run(train_ivector.command, data, exp, "--config", tmp_path / "ivector.toml", "--nj", 1)
     assert "total variability, iteration 10" in trained.stderr
     assert trained.stdout == ""
+    told = run(info.command, exp).stdout.splitlines()
+    assert {"architecture ivector", "ubm.num_components 4", "total_variability.ivector_dim 3", "utterances 20"} <= set(told)
     extracted = run(extract_ivector.command, exp, data, exp / "out", "--nj", 1)
     assert "20 i-vectors" in extracted.stderr
     scored = run(score.command, data / "trials", "--test", exp / "out" / "ivector.scp", "-o", tmp_path / "scores")

@@ -5,22 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from sv_toolkit.backends.backend import BackendConfig
 from sv_toolkit.config import build, read_config
 from sv_toolkit.features.fbank_config import FbankConfig
+from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import VadConfig
+from sv_toolkit.ivector.config import read_ivector_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob("egs/*/*/conf/*.toml"))
 TRAININGS = [path for path in CONFIGS if "network" in read_config(path)]
-FEATURES = [path for path in CONFIGS if {"fbank", "vad"} & read_config(path).keys()]
+FEATURES = [path for path in CONFIGS if {"fbank", "mfcc", "vad"} & read_config(path).keys()]
+IVECTORS = [path for path in CONFIGS if "total_variability" in read_config(path)]
+BACKENDS = [path for path in CONFIGS if "lda_dim" in read_config(path)]
 
 
 def named(paths):
     return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT / "egs")))
 
 
-def test_every_configuration_is_one_of_the_two():
-    assert sorted(TRAININGS + FEATURES) == CONFIGS
+def test_every_configuration_is_one_of_these():
+    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS) == CONFIGS
     assert len(TRAININGS) >= 10
 
 
@@ -34,9 +39,20 @@ def test_a_training_configuration_is_accepted(path):
 @named(FEATURES)
 def test_a_feature_configuration_is_accepted(path):
     tables = read_config(path)
-    assert tables.keys() <= {"fbank", "vad"}
+    assert tables.keys() <= {"fbank", "mfcc", "vad"}
     build(FbankConfig, tables.get("fbank", {}), str(path))
+    build(MfccConfig, tables.get("mfcc", {}), str(path))
     build(VadConfig, tables.get("vad", {}), str(path))
+
+
+@named(IVECTORS)
+def test_an_ivector_configuration_is_accepted(path):
+    read_ivector_config(path, {})
+
+
+@named(BACKENDS)
+def test_a_back_end_configuration_is_accepted(path):
+    build(BackendConfig, read_config(path), str(path))
 
 
 def test_the_losses_that_a_comment_offers_are_losses(tmp_path):
