@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +19,7 @@ from sv_toolkit.models.normalization import MaskedBatchNorm
 from sv_toolkit.models.registry import ARCHITECTURES, architecture_entry
 from sv_toolkit.models.store import Description, WindowConfig, load_model, save_model
 
+ROOT = Path(__file__).resolve().parents[2]
 DIM = 11
 SMALL = {
     "lstm": {"hidden_size": 8, "projection_size": 4, "num_layers": 2, "embedding_dim": 5},
@@ -150,6 +156,51 @@ def test_bfloat16_gives_nearly_the_same_embeddings(name):
     assert (exact * rough).sum(dim=1).min() > 0.99
 
 
+SHARES = (slice(0, 4), slice(4, 7))  # of two processes
+
+
+def gradients(rows):
+    """Of each variant, on some utterances of a batch with and without padding; and its running statistics."""
+    results = []
+    for name, options in VARIANTS:
+        for lengths in (None, torch.tensor([20, 3, 7, 9, 20, 1, 12])):
+            network, generator = small(name, **options).train(), torch.Generator().manual_seed(1)
+            x, weights = torch.randn(7, 20, DIM, generator=generator), torch.randn(7, 5, generator=generator)
+            raw = network.raw(x[rows], None if lengths is None else lengths[rows])
+            (raw * weights[rows, : raw.shape[1]]).sum().backward()
+            results.append(([parameter.grad for parameter in network.parameters()], list(network.buffers())))
+    return results
+
+
+def _one_of_two(rank, folder):
+    """A process with some of the utterances; gradients are summed as the trainer sums them."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    results = gradients(SHARES[rank])
+    for own, _ in results:
+        for gradient in own:
+            torch.distributed.all_reduce(gradient)
+    torch.save(results, folder / f"{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_learn_and_normalise_as_one(tmp_path):
+    command = [sys.executable, __file__]
+    processes = [subprocess.Popen([*command, str(rank), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)}) for rank in (0, 1)]
+    whole = gradients(slice(0, 7))
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    for rank in (0, 1):
+        for (own, statistics), (other, others) in zip(torch.load(tmp_path / f"{rank}.pt"), whole):
+            torch.testing.assert_close(statistics, others, rtol=1e-4, atol=1e-5)
+            largest = max(gradient.abs().max() for gradient in other)
+            assert max((a - b).abs().max() for a, b in zip(own, other)) < 1e-4 * largest
+
+
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="no architecture 'tdnn9'; known: .*lstm"):
         architecture_entry("tdnn9")
+
+
+if __name__ == "__main__":
+    _one_of_two(int(sys.argv[1]), Path(sys.argv[2]))
