@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    Progress,
+    SvCommand,
+    allow_pipes_option,
+    max_bad_option,
+    nj_option,
+    overwrite_option,
+    resume_option,
+    seed_option,
+)
 
 LARGE_BLOCK = 1 << 25  # bytes; eight minutes of sound: longer ones go back to the system at once
 WINDOWS = ("povey", "hamming", "hanning", "rectangular", "sine", "blackman")
@@ -127,3 +139,58 @@ def override(table: Any, given: dict[str, Any]) -> Any:
         if name in chosen:
             chosen[name] = chosen[name] / 1000
     return {**table, **chosen} if isinstance(table, dict) else table
+
+
+def extraction_options(table: dict[str, tuple[Any, str]]) -> Callable[[Any], Any]:
+    """A decorator with the arguments and options of a command that makes features; `table` as for `fbank_options`."""
+    decorators = [
+        click.argument("data", type=DIRECTORY),
+        click.argument("out", type=DIRECTORY, required=False),
+        config_option,
+        fbank_options(table),
+        channel_option,
+        resample_option,
+        seed_option,
+        nj_option,
+        max_bad_option,
+        overwrite_option,
+        resume_option,
+        allow_pipes_option,
+    ]
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def run_extraction(
+    name: str,
+    config_class: Any,
+    extract: Callable[..., int],
+    *,
+    data: Path,
+    out: Path | None,
+    config_file: Path | None,
+    channel: int | None,
+    resample: bool,
+    seed: int,
+    num_jobs: int | None,
+    max_bad: int,
+    overwrite: bool,
+    resume: bool,
+    allow_pipes: bool,
+    **given: Any,
+) -> None:
+    """What such a command does; `name` is that of its table in the configuration file."""
+    from sv_toolkit.config import build
+    from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
+
+    out = out or data
+    where = f"{config_file}: {name}" if config_file else "options"
+    config = build(config_class, override(read_tables(config_file)[name], given), where)
+    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="features"))
+    count = extract(data, out, config, AudioOptions(channel, resample, allow_pipes), options, seed)
+    click.echo(f"sv-extract-{name}: {count} matrices of {config.dim} columns in {out}/feats.scp", err=True)
