@@ -18,16 +18,24 @@ KINDS = (".html", ".htm", ".csv")
 @click.option("-o", "--output", type=FILE, help="The page (.html), or its numbers for a spreadsheet (.csv).")
 @click.option("--charts", type=DIRECTORY, help="Write each chart as an SVG file into this directory.")
 @click.option("--png", is_flag=True, help="Write the charts as PNG, too; needs the package resvg-py.")
-@click.option("--data", multiple=True, metavar="[NAME=]DATA", help="Data directory with speakers and conditions.  [default: that of TRIALS]")
-@click.option("--enroll-spk2utt", multiple=True, metavar="[NAME=]FILE", help="Lines 'model utterance ...', where the left of a trial is a model.")
+@click.option(
+    "--data", multiple=True, metavar="[NAME=]DATA", help="Data directory with speakers and conditions.  [default: that of TRIALS]"
+)
+@click.option(
+    "--enroll-spk2utt", multiple=True, metavar="[NAME=]FILE", help="Lines 'model utterance ...', where the left of a trial is a model."
+)
 @click.option("--model", "models", multiple=True, metavar="[NAME=]EXP", help="Model folder: training curves, description, speaker bases.")
-@click.option("--timing-log", multiple=True, metavar="[NAME=]FILE", help="What sv-train --timing-log wrote for the model: curves against seconds.")
+@click.option(
+    "--timing-log", multiple=True, metavar="[NAME=]FILE", help="What sv-train --timing-log wrote for the model: curves against seconds."
+)
 @click.option("--embeddings", multiple=True, metavar="[NAME=]SCP[,DATA]", help="Embeddings to map; utt2spk of DATA.  [default: beside SCP]")
 @click.option("--map", "map_kind", type=click.Choice(["pca", "tsne"]), default="pca", show_default=True, help="How embeddings are mapped.")
 @click.option("--map-speakers", type=click.IntRange(2, 30), default=5, show_default=True, help="Speakers on a map.")
 @click.option("--calibrated", multiple=True, metavar="NAME", help="The scores of this system are log-likelihood ratios (natural).")
 @click.option("--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]")
-@click.option("--cost", type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]), multiple=True, help="minDCF of an evaluation.")
+@click.option(
+    "--cost", type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]), multiple=True, help="minDCF of an evaluation."
+)
 @click.option("--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none.")
 @seed_option
 @click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
@@ -83,7 +91,9 @@ def command(
     named = dict(named_once([parse_system(text) for text in systems], "SYSTEM"))
     only = next(iter(named)) if len(named) == 1 else None
     folders = dict(named_once([split_name(text, only) for text in models], "--model"))
-    timings = dict(named_once([split_name(text, next(iter(folders)) if len(folders) == 1 else None) for text in timing_log], "--timing-log"))
+    timings = dict(
+        named_once([split_name(text, next(iter(folders)) if len(folders) == 1 else None) for text in timing_log], "--timing-log")
+    )
     scps = dict(named_once([split_name(text, only) for text in embeddings], "--embeddings"))
     refuse_unknown(calibrated, named, "--calibrated")
     refuse_unknown(timings, folders, "--timing-log")

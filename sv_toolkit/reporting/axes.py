@@ -15,7 +15,9 @@ WIDTH = 400  # of every chart, in pixels; a page scales it to the screen
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 10, 46  # margins around the plot
 SMALL = 12  # font size of ticks and legends
 ROW = 20  # height of a line of the legend
-DET_TICKS = tuple(percent / 100 for percent in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99))
+DET_TICKS = tuple(
+    percent / 100 for percent in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99)
+)
 
 Values = np.ndarray
 

@@ -203,7 +203,9 @@ def thinned(x: np.ndarray, y: np.ndarray, columns: int = COLUMNS) -> tuple[np.nd
     edges = np.flatnonzero(np.diff(column)) + 1
     starts = np.concatenate([[0], edges])
     ends = np.concatenate([edges, [len(x)]])
-    keep = [(start, end - 1, start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))) for start, end in zip(starts, ends)]
+    keep = [
+        (start, end - 1, start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))) for start, end in zip(starts, ends)
+    ]
     chosen = np.union1d(np.array(keep), np.flatnonzero(~np.isfinite(y)))
     return x[chosen], y[chosen]
 

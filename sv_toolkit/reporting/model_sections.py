@@ -61,7 +61,9 @@ def _slug(name: str) -> str:
 def _course(line: Line, axis: str) -> str:
     good = np.flatnonzero(np.isfinite(line.y))
     best = good[np.argmin(line.y[good])]
-    return f"{cut(line.name, 80)} from {line.y[good[0]]:.4g} to {line.y[good[-1]]:.4g}, lowest {line.y[best]:.4g} at {axis} {line.x[best]:.6g}"
+    return (
+        f"{cut(line.name, 80)} from {line.y[good[0]]:.4g} to {line.y[good[-1]]:.4g}, lowest {line.y[best]:.4g} at {axis} {line.x[best]:.6g}"
+    )
 
 
 def _curve_table(labels: Labels, lines: Sequence[Line]) -> Grid:
@@ -111,17 +113,24 @@ def _map_chart(place: int, embedded: Embedded, kind: str, num_speakers: int, see
     triangles, crosses = places[borders[-1] : borders[-1] + len(speakers)], places[borders[-1] + len(speakers) :]
     clouds = [Cloud(speaker, places[borders[i] : borders[i + 1]], i, MAP_SHAPES[i % len(MAP_SHAPES)]) for i, speaker in enumerate(speakers)]
     marks = [Cloud(speaker, triangles[i : i + 1], i, "triangle", 5.5) for i, speaker in enumerate(speakers)]
-    marks += [Cloud(speaker, crosses[[with_basis.index(speaker)]], i, "cross", 5.5) for i, speaker in enumerate(speakers) if speaker in with_basis]
+    marks += [
+        Cloud(speaker, crosses[[with_basis.index(speaker)]], i, "cross", 5.5) for i, speaker in enumerate(speakers) if speaker in with_basis
+    ]
     method = "principal components" if kind == "pca" else "t-SNE"
     labels = Labels(
         f"map-{place}",
         f"Embeddings of {cut(embedded.name, 80)}",
-        f"Map by {method} of the embeddings of {len(speakers)} speakers; triangles are their centroids" + (", crosses their bases." if with_basis else "."),
+        f"Map by {method} of the embeddings of {len(speakers)} speakers; triangles are their centroids"
+        + (", crosses their bases." if with_basis else "."),
         *axes,
     )
     numbers = Grid("Places of the centroids", ["Speaker", "Embeddings", labels.x, labels.y],
                    [[identifier(s), len(o), f"{t[0]:.3f}", f"{t[1]:.3f}"] for s, o, t in zip(speakers, own, triangles)], frozenset({1, 2, 3}))  # fmt: skip
-    note = "All scaled to unit length. Triangles: centroids of the speakers." + (" Crosses: speaker bases." if with_basis else "") + f" {len(speakers)} speakers drawn at random, seed {seed}."
+    note = (
+        "All scaled to unit length. Triangles: centroids of the speakers."
+        + (" Crosses: speaker bases." if with_basis else "")
+        + f" {len(speakers)} speakers drawn at random, seed {seed}."
+    )
     return Chart(labels, scatter(labels, [*clouds, *marks], clouds), numbers, note)
 
 
@@ -153,9 +162,13 @@ def _cosine_chart(embedded: Sequence[Embedded]) -> Chart:
     )
     bars = [Bars(f"{each.name}: mean {mean:.3f}", density[inside]) for each, (density, mean, _) in zip(embedded, found)]
     heads = ["Cosine", *(each.name for each in embedded)]
-    rows = [[f"{low:.2f} to {high:.2f}", *(f"{bar.heights[at]:.3f}" for bar in bars)] for at, (low, high) in enumerate(zip(edges, edges[1:]))]
+    rows = [
+        [f"{low:.2f} to {high:.2f}", *(f"{bar.heights[at]:.3f}" for bar in bars)] for at, (low, high) in enumerate(zip(edges, edges[1:]))
+    ]
     pairs = "; ".join(f"{cut(each.name, 80)}: {count} pairs of speakers" for each, (_, _, count) in zip(embedded, found))
-    return Chart(labels, histogram(labels, edges, bars), Grid("Density by cosine", heads, rows, frozenset(range(1, len(heads)))), pairs + ".")
+    return Chart(
+        labels, histogram(labels, edges, bars), Grid("Density by cosine", heads, rows, frozenset(range(1, len(heads)))), pairs + "."
+    )
 
 
 def provenance_section(systems: Sequence[System], models: Sequence[Model], origin: Provenance) -> Section:
@@ -164,8 +177,13 @@ def provenance_section(systems: Sequence[System], models: Sequence[Model], origi
     facts += [[name, value] for name, value in (("Wall time", origin.wall_time), ("Command", origin.command)) if value]
     tables = [table(Grid("This report", ["What", "Value"], facts))]
     if systems:
-        rows = [[s.name, identifier(s.trials.path), identifier(s.trials.hash), identifier(s.scores_path), identifier(s.scores_sha256)] for s in systems]
-        tables.append(table(Grid("Trials and scores", ["System", "Trial list", "SHA-256 of the sorted list", "Scores", "SHA-256 of the file"], rows)))
+        rows = [
+            [s.name, identifier(s.trials.path), identifier(s.trials.hash), identifier(s.scores_path), identifier(s.scores_sha256)]
+            for s in systems
+        ]
+        tables.append(
+            table(Grid("Trials and scores", ["System", "Trial list", "SHA-256 of the sorted list", "Scores", "SHA-256 of the file"], rows))
+        )
     return Section("provenance", "Where it comes from", joined(*tables, *(_model_facts(model) for model in models if model.description)))
 
 
@@ -173,7 +191,10 @@ def _model_facts(model: Model) -> Any:
     rows = flattened(model.description)
     more = [["…", f"{len(rows) - MAX_SETTINGS} more"]] if len(rows) > MAX_SETTINGS else []
     cells = [[identifier(key), cut(value)] for key, value in rows[:MAX_SETTINGS]]
-    return folded(f"Model {cut(model.name, 60)}: {cut(model.path, 80)}", table(Grid(f"Description of {model.name}", ["Setting", "Value"], [*cells, *more])))
+    return folded(
+        f"Model {cut(model.name, 60)}: {cut(model.path, 80)}",
+        table(Grid(f"Description of {model.name}", ["Setting", "Value"], [*cells, *more])),
+    )
 
 
 def flattened(content: Mapping[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, str]]:

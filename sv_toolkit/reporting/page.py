@@ -102,7 +102,11 @@ def table(grid: Grid) -> Markup:
     """A table that scrolls by itself where the screen is narrow, and can be reached with the keyboard."""
     head = tag("tr", *(tag("th", cut(name, 80), scope="col", class_=_side(grid, place)) for place, name in enumerate(grid.head)))
     rows = [
-        tag("tr", tag("th", isolated(row[0]), scope="row"), *(tag("td", cell, class_=_side(grid, place)) for place, cell in enumerate(row[1:], 1)))
+        tag(
+            "tr",
+            tag("th", isolated(row[0]), scope="row"),
+            *(tag("td", cell, class_=_side(grid, place)) for place, cell in enumerate(row[1:], 1)),
+        )
         for row in grid.rows
     ]
     made = tag("table", tag("caption", cut(grid.caption)), tag("thead", head), tag("tbody", *rows))

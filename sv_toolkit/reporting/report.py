@@ -100,7 +100,9 @@ def csv_table(report: Report) -> str:
         for name, results in by_system.items():
             for part, found in results.items():
                 texts = [harmless(text) for text in (name, condition, part)]
-                writer.writerows([*texts, *numbers, found.num_targets, found.num_nontargets, found.list_hash] for numbers in _measures(found))
+                writer.writerows(
+                    [*texts, *numbers, found.num_targets, found.num_nontargets, found.list_hash] for numbers in _measures(found)
+                )
     return stream.getvalue()
 
 
@@ -108,7 +110,10 @@ def _measures(found: Evaluation) -> list[list[object]]:
     measured = {"EER": found.eer} if found.eer else {}
     measured |= {f"minDCF {label}": value for label, value in found.min_dcf.items()}
     measured |= {f"actDCF {label}": Measured(value) for label, value in found.actual_dcf.items()}
-    return [[label, value.value, *((value.interval.low, value.interval.high) if value.interval else ("", ""))] for label, value in measured.items()]
+    return [
+        [label, value.value, *((value.interval.low, value.interval.high) if value.interval else ("", ""))]
+        for label, value in measured.items()
+    ]
 
 
 def harmless(text: str) -> str:

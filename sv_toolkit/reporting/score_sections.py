@@ -36,7 +36,11 @@ def evaluate_systems(systems: Sequence[System], settings: Settings) -> Evaluatio
     found: dict[str, dict[str, Results]] = {"": {}}
     for system in systems:
         conditions = known_conditions(system.origin)
-        parts = [(f"{place}\n{name}", mask) for place, each in enumerate(conditions) for name, mask in parts_by(system.trials, each, system.origin)]
+        parts = [
+            (f"{place}\n{name}", mask)
+            for place, each in enumerate(conditions)
+            for name, mask in parts_by(system.trials, each, system.origin)
+        ]
         own = dataclasses.replace(settings, calibrated=system.is_llr, hull=True)
         results = evaluate_parts(system.trials, system.scores, system.origin, own, parts)
         found[""][system.name] = {ALL: results.pop(ALL)}
@@ -50,12 +54,22 @@ def result_section(systems: Sequence[System], evaluations: Evaluations, settings
     """The numbers of every system with their intervals."""
     labels = [cost.label for cost in settings.costs]
     has_llrs = any(system.is_llr for system in systems)
-    head = ["System", "EER [95 %]", *(f"minDCF, {label} [95 %]" for label in labels), *_llr_head(has_llrs, labels), "min Cllr", "Trials: target + nontarget", "Speakers"]
+    head = [
+        "System",
+        "EER [95 %]",
+        *(f"minDCF, {label} [95 %]" for label in labels),
+        *_llr_head(has_llrs, labels),
+        "min Cllr",
+        "Trials: target + nontarget",
+        "Speakers",
+    ]
     rows = [_result_row(evaluations[""][system.name][ALL], system, settings, has_llrs) for system in systems]
     tables = [table(Grid("Error rates and costs on all trials", head, rows, frozenset(range(1, len(head)))))]
     if compared := _comparisons(systems, settings):
         heads = ["Systems", *(f"{label} [95 %], p" for label in ("EER, difference in %", *(f"minDCF, {label}" for label in labels)))]
-        tables.append(table(Grid(f"Differences from {systems[0].name} on the same trials", heads, compared, frozenset(range(1, len(heads))))))
+        tables.append(
+            table(Grid(f"Differences from {systems[0].name} on the same trials", heads, compared, frozenset(range(1, len(heads)))))
+        )
     return Section("results", "Results", joined(*tables, *(paragraph(line) for line in _how(systems, evaluations, settings))))
 
 
@@ -178,10 +192,16 @@ def _score_chart(place: int, system: System, found: Evaluation) -> Chart:
         "Score",
         "Density",
     )
-    marks = [(found.threshold, f"EER {100 * _eer(found):.2f} %")] if found.threshold is not None and edges[0] <= found.threshold <= edges[-1] else []
+    marks = (
+        [(found.threshold, f"EER {100 * _eer(found):.2f} %")]
+        if found.threshold is not None and edges[0] <= found.threshold <= edges[-1]
+        else []
+    )
     rows = [[f"{low:.4g} to {high:.4g}", f"{a:.4g}", f"{b:.4g}"] for low, high, a, b in zip(edges, edges[1:], *heights)]
     numbers = Grid("Density by score", ["Score", "target", "nontarget"], rows, frozenset({1, 2}))
-    note = f"Threshold at the EER: {found.threshold:.4g}." + (f" {outside} scores lie beyond the ends and are not drawn." if outside else "")
+    note = f"Threshold at the EER: {found.threshold:.4g}." + (
+        f" {outside} scores lie beyond the ends and are not drawn." if outside else ""
+    )
     return Chart(labels, histogram(labels, edges, [Bars("target", heights[0]), Bars("nontarget", heights[1])], marks), numbers, note)
 
 
@@ -227,7 +247,10 @@ def _condition_chart(condition: str, by_system: Mapping[str, Results]) -> Chart 
         f"Equal error rate in percent with 95 % intervals, one row for each part of the trials by {condition}, one dot for each system.",
         "EER (%)",
     )
-    rows = [[group, isolated(name), percent(each.eer) if each.eer else "trials of one kind only", each.num_targets, each.num_nontargets] for name, group, each in found]
+    rows = [
+        [group, isolated(name), percent(each.eer) if each.eer else "trials of one kind only", each.num_targets, each.num_nontargets]
+        for name, group, each in found
+    ]
     numbers = Grid(f"EER by {condition}", ["Trials", "System", "EER [95 %]", "target", "nontarget"], rows, frozenset({2, 3, 4}))
     return Chart(labels, dot_whisker(labels, dots), numbers)
 
@@ -240,14 +263,20 @@ def hard_section(systems: Sequence[System]) -> Section:
         lowest = _hard_table(system, np.flatnonzero(is_target), False, f"{system.name}: lowest target scores")
         highest = _hard_table(system, np.flatnonzero(~is_target), True, f"{system.name}: highest nontarget scores")
         tables.append(folded(cut(system.name, 80), side_by_side(lowest, highest), is_open=place == 0))
-    return Section("hard", "Hard trials", paragraph("Wrong labels and bad recordings show here first: listen to them."), after=joined(*tables))
+    return Section(
+        "hard", "Hard trials", paragraph("Wrong labels and bad recordings show here first: listen to them."), after=joined(*tables)
+    )
 
 
 def _hard_table(system: System, positions: np.ndarray, highest: bool, caption: str) -> Markup:
     chosen = hardest(system.scores, positions, highest)
     trials = system.trials
     rows = [
-        [identifier(trials.enroll_ids[trials.enroll_index[at]]), identifier(trials.test_ids[trials.test_index[at]]), f"{system.scores[at]:.4g}"]
+        [
+            identifier(trials.enroll_ids[trials.enroll_index[at]]),
+            identifier(trials.test_ids[trials.test_index[at]]),
+            f"{system.scores[at]:.4g}",
+        ]
         for at in chosen
     ]
     return table(Grid(caption, ["Enrollment", "Test", "Score"], rows, frozenset({2})))

@@ -26,9 +26,7 @@ def tag(_name: str, *children: object, **attributes: object) -> Markup:
     >>> tag("td", "<b>", class_="id")
     '<td class="id">&lt;b&gt;</td>'
     """
-    written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"' for key, value in attributes.items() if value is not None
-    )
+    written = "".join(f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"' for key, value in attributes.items() if value is not None)
     return Markup(f"<{_name}{written}>{joined(*children)}</{_name}>")
 
 

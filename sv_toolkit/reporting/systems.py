@@ -154,7 +154,9 @@ def read_bases(folder: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"{place(names)}: {names.stat().st_size} bytes is too large for a list of speakers")
     speakers = names.read_text(encoding="utf-8", errors="replace").splitlines()
     if bases.ndim != 2 or len(bases) != len(speakers) or not np.isfinite(bases).all():
-        raise ModelError(f"{place(weights)}: bases of shape {bases.shape}, finite and one for each of the {len(speakers)} lines of {SPEAKERS}, are needed")
+        raise ModelError(
+            f"{place(weights)}: bases of shape {bases.shape}, finite and one for each of the {len(speakers)} lines of {SPEAKERS}, are needed"
+        )
     return dict(zip(speakers, bases))
 
 

@@ -30,7 +30,9 @@ def experiment(tmp_path, rng, monkeypatch):
     for name in ("scores", "other"):
         scores = rng.normal([2.0 * (a[:2] == b[:2]) for a, b in pairs])
         (tmp_path / "exp" / name).write_text("".join(f"{a} {b} {score:.4f}\n" for (a, b), score in zip(pairs, scores)))
-    (tmp_path / "exp/train.jsonl").write_text("".join(json.dumps({"step": s, "loss": 5 / s, "dev_eer": 1 / s}) + "\n" for s in range(1, 20)))
+    (tmp_path / "exp/train.jsonl").write_text(
+        "".join(json.dumps({"step": s, "loss": 5 / s, "dev_eer": 1 / s}) + "\n" for s in range(1, 20))
+    )
     (tmp_path / "exp/time").write_text("".join(json.dumps({"step": s, "seconds": s / 2}) + "\n" for s in range(1, 20)))
     write_ark_scp(tmp_path / "exp", "dvector", {key: rng.normal(size=4).astype(np.float32) for key in ids})
     (tmp_path / "exp/utt2spk").write_text((tmp_path / "test/utt2spk").read_text())

@@ -30,7 +30,12 @@ def test_durations_fall_into_bins_of_seconds(trials, tmp_path):
 
 def test_without_seconds_there_are_frames(trials, tmp_path):
     (tmp_path / "utt2num_frames").write_text("u0 99\nu1 100\nu2 3200\nu3 399\n")
-    assert parts(trials, tmp_path) == {"under 100 frames": [0, 4], "100 to 200 frames": [1], "200 to 400 frames": [3], "3200 frames and more": [2]}
+    assert parts(trials, tmp_path) == {
+        "under 100 frames": [0, 4],
+        "100 to 200 frames": [1],
+        "200 to 400 frames": [3],
+        "3200 frames and more": [2],
+    }
 
 
 def test_every_trial_is_in_one_part(trials, tmp_path, rng):

@@ -180,7 +180,9 @@ def test_hostile_ids_and_names_stay_text(rng):
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.text(min_size=1, max_size=40), key=st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and " " not in text))
+@given(
+    name=st.text(min_size=1, max_size=40), key=st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and " " not in text)
+)
 def test_any_name_and_any_id_leave_the_page_as_it_is(name, key):
     rng = np.random.default_rng(0)
     ids = [f"{key}-{i}-{j}" for i in range(6) for j in range(3)]
@@ -261,7 +263,9 @@ def test_the_table_for_spreadsheets_holds_the_numbers_and_no_formula(rng):
     report = make_report(Inputs(systems, [], [], SETTINGS), WHEN)
     rows = list(csv.DictReader(io.StringIO(csv_table(report))))
     eers = {row["system"]: float(row["value"]) for row in rows if row["measure"] == "EER"}
-    assert eers == {("'" if name[0] in "=+-@" else "") + name.replace("\t", "\\t"): equal_error_rate(*each.sides) for name, each in zip(names, systems)}
+    assert eers == {
+        ("'" if name[0] in "=+-@" else "") + name.replace("\t", "\\t"): equal_error_rate(*each.sides) for name, each in zip(names, systems)
+    }
     assert {row["system"] for row in rows if row["measure"].startswith("actDCF")} == {"GE2E"}
     assert not re.search(r"(^|,)[=+@\t]|(^|,)-[^0-9.]", csv_table(report), re.MULTILINE)
 

@@ -18,7 +18,9 @@ def write(path, records, end=""):
 
 def test_curves_are_what_the_log_says(tmp_path):
     write(tmp_path / "train.jsonl", [{"step": 10, "loss": 2.0, "scale": 1}, {"step": 20, "loss": 1.0}, {"step": 20, "dev_eer": 0.1}])
-    timing = write(tmp_path / "time", [{"step": 10, "seconds": 1.5}, {"step": 20, "seconds": 3.0}, {"step": 20, "seconds": 3.5, "dev_eer": 0.1}])
+    timing = write(
+        tmp_path / "time", [{"step": 10, "seconds": 1.5}, {"step": 20, "seconds": 3.0}, {"step": 20, "seconds": 3.5, "dev_eer": 0.1}]
+    )
     log = read_training(tmp_path, timing)
     assert {name: (steps.tolist(), values.tolist()) for name, (steps, values) in log.curves.items()} == {
         "loss": ([10, 20], [2, 1]),
@@ -37,7 +39,8 @@ def test_without_a_timing_log_there_is_no_time(tmp_path):
 def test_a_run_that_goes_on_adds_its_time():
     first = [{"step": step, "seconds": step / 10} for step in (10, 20, 30)]
     second = [{"step": step, "seconds": (step - 20) / 10} for step in (30, 40)]  # from the checkpoint of step 20
-    assert seconds_of_steps(first + second) == {10: 1, 20: 2, 30: 3 + 1, 40: 3 + 2}
+    third = [{"step": 50, "seconds": 0.5}]
+    assert seconds_of_steps(first + second + third) == {10: 1, 20: 2, 30: 3 + 1, 40: 3 + 2, 50: 3 + 2 + 0.5}
 
 
 def test_a_run_that_begins_anew_forgets_the_one_before():
@@ -64,7 +67,9 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert read_records(path) == [{"step": 1.0}]
 
 
-@pytest.mark.parametrize("line", ["no JSON", "[1]", "3", '{"loss": 1}', '{"step": -1}', '{"step": 1e400}', "[" * 100_000, '{"step": 1' + "0" * 5000 + "}"])
+@pytest.mark.parametrize(
+    "line", ["no JSON", "[1]", "3", '{"loss": 1}', '{"step": -1}', '{"step": 1e400}', "[" * 100_000, '{"step": 1' + "0" * 5000 + "}"]
+)
 def test_a_line_that_cannot_be_understood_is_named(tmp_path, line):
     (tmp_path / "log").write_text('{"step": 1}\n' + line + "\n")
     with pytest.raises(DataError, match=r"log:2: ") as caught:
