@@ -137,3 +137,5 @@ def test_the_recipe_runs_from_end_to_end(run, corpus, tmp_path, tiny_config):
     rows = (tmp_path / "rows.md").read_text()
     assert rows.startswith("| pairs across calls, control: ")
     assert "1 week to 1 month" in rows
+    assert rows.count("| pairs across calls, GE2E LSTM, seed 0 |") == 1
+    assert "different device" in rows

@@ -93,6 +93,7 @@ if should_run 7 "Evaluate by days between calls, by telephones, by utterances en
   system="pairs across calls, GE2E LSTM, seed $seed"
   sv-eval "$data/test/trials" "$exp/control/scores" --results-row "$control" >>"$results"
   sv-eval --by days "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" >>"$results"
+  sv-eval --by device "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" | tail -n +2 >>"$results" # all trials stand there
   echo "$control:"
   sv-eval "$data/test/trials" "$exp/control/scores"
   for condition in days device keyword; do
