@@ -29,6 +29,7 @@ KINDS = (".html", ".htm", ".csv")
     "--timing-log", multiple=True, metavar="[NAME=]FILE", help="What sv-train --timing-log wrote for the model: curves against seconds."
 )
 @click.option("--embeddings", multiple=True, metavar="[NAME=]SCP[,DATA]", help="Embeddings to map; utt2spk of DATA.  [default: beside SCP]")
+@click.option("--identification", multiple=True, metavar="[NAME=]JSON", help="What sv-eval-identification --json wrote.")
 @click.option("--map", "map_kind", type=click.Choice(["pca", "tsne"]), default="pca", show_default=True, help="How embeddings are mapped.")
 @click.option("--map-speakers", type=click.IntRange(2, 30), default=5, show_default=True, help="Speakers on a map.")
 @click.option("--calibrated", multiple=True, metavar="NAME", help="The scores of this system are log-likelihood ratios (natural).")
@@ -52,6 +53,7 @@ def command(
     models: tuple[str, ...],
     timing_log: tuple[str, ...],
     embeddings: tuple[str, ...],
+    identification: tuple[str, ...],
     map_kind: str,
     map_speakers: int,
     calibrated: tuple[str, ...],
@@ -74,8 +76,8 @@ def command(
         sv-report "GE2E=data/test/trials,exp/ge2e/scores" "control=data/test/trials,exp/control/scores" \\
           --model GE2E=exp/ge2e --embeddings GE2E=exp/ge2e/test/dvector.scp -o report.html --charts exp/charts
     """
-    if not systems and not models and not embeddings:
-        raise click.UsageError("missing argument SYSTEM, or --model or --embeddings: nothing to report on")
+    if not (systems or models or embeddings or identification):
+        raise click.UsageError("missing argument SYSTEM, or --model, --embeddings, --identification: nothing to report on")
     if output is None and charts is None:
         raise click.UsageError("say what to write: -o FILE or --charts DIR")
     if output is not None and output.suffix.lower() not in KINDS:
@@ -86,7 +88,7 @@ def command(
     from sv_toolkit.reporting.provenance import provenance
     from sv_toolkit.reporting.report import Inputs, csv_table, html_page, make_report, results_rows, write_charts
     from sv_toolkit.reporting.results import Settings, chosen_costs
-    from sv_toolkit.reporting.systems import TrialLists, read_embedded, read_model, read_system
+    from sv_toolkit.reporting.systems import TrialLists, read_embedded, read_identified, read_model, read_system
 
     named = dict(named_once([parse_system(text) for text in systems], "SYSTEM"))
     only = next(iter(named)) if len(named) == 1 else None
@@ -95,6 +97,7 @@ def command(
         named_once([split_name(text, next(iter(folders)) if len(folders) == 1 else None) for text in timing_log], "--timing-log")
     )
     scps = dict(named_once([split_name(text, only) for text in embeddings], "--embeddings"))
+    results = dict(named_once([split_name(text, only) for text in identification], "--identification"))
     refuse_unknown(calibrated, named, "--calibrated")
     refuse_unknown(timings, folders, "--timing-log")
     of_data, of_enroll = by_system(data, named, "--data"), by_system(enroll_spk2utt, named, "--enroll-spk2utt")
@@ -105,8 +108,11 @@ def command(
     read_models = [read_model(name, Path(path), Path(timings[name]) if name in timings else None) for name, path in folders.items()]
     bases = {model.name: model.bases for model in read_models}
     embedded = [read_embedded(name, *two_paths(path), bases.get(name, {})) for name, path in scps.items()]
+    identified = [read_identified(name, Path(path)) for name, path in results.items()]
     settings = Settings(chosen_costs(p_target, cost), num_bootstrap, seed)
-    report = make_report(Inputs(read_systems, read_models, embedded, settings, map_kind, map_speakers), provenance(wall_time, command_line))
+    report = make_report(
+        Inputs(read_systems, read_models, embedded, settings, identified, map_kind, map_speakers), provenance(wall_time, command_line)
+    )
     if charts is not None:
         write_charts(charts, report.charts, png)
     if output is not None:

@@ -14,7 +14,7 @@ from sv_toolkit.reporting.page import Chart, Grid, Section, folded, identifier, 
 from sv_toolkit.reporting.projection import centroids, impostor_cosines, principal_axes, tsne, unit_rows
 from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.svg import cut
-from sv_toolkit.reporting.systems import Embedded, Model, System
+from sv_toolkit.reporting.systems import Embedded, Identified, Model, System
 
 TABLE_POINTS = 25  # of a curve, in the table under its chart
 MAP_UTTERANCES = 40  # of a speaker on a map
@@ -23,18 +23,25 @@ EDGES = np.linspace(-1.0, 1.0, 101)
 MAX_SETTINGS = 400  # lines of a model's description that a page shows
 
 CURVES = {"loss": ("Training loss", "Loss", 1.0), "dev_eer": ("EER of held-out speakers", "EER (%)", 100.0)}
+SET_PREFIX = "dev_eer."  # of the name of a set, where several were held out
 AXES = {"step": "Step", "seconds": "Seconds"}
 
 
 def training_section(models: Sequence[Model]) -> Section | None:
-    """Loss, EER of held-out speakers and accuracies against steps and against seconds; None without a training log."""
+    """Loss and EER of held-out speakers against steps and against seconds; None without a training log.
+
+    Where several sets were held out, each has its curves; so has every accuracy that was logged.
+    """
     names = dict.fromkeys(name for model in models if model.training for name in model.training.curves)
-    curves = {**CURVES, **{name: (name.replace("_", " "), "Share (%)", 100.0) for name in names if "accuracy" in name}}
+    curves = {name: (name, *words) for name, words in CURVES.items()}
+    for number, name in enumerate((name for name in names if name.startswith(SET_PREFIX) or "accuracy" in name), 1):
+        title = f"EER of held-out speakers, {name.removeprefix(SET_PREFIX)}" if name.startswith(SET_PREFIX) else name.replace("_", " ")
+        curves[name] = (f"more-{number}", cut(title, 80), "EER (%)" if name.startswith(SET_PREFIX) else "Share (%)", 100.0)
     charts = [chart for name in curves for axis in AXES if (chart := _training_chart(models, name, axis, *curves[name]))]
     return Section("training", "Training", charts=charts) if charts else None
 
 
-def _training_chart(models: Sequence[Model], name: str, axis: str, title: str, y_label: str, factor: float) -> Chart | None:
+def _training_chart(models: Sequence[Model], name: str, axis: str, file: str, title: str, y_label: str, factor: float) -> Chart | None:
     lines = []
     for model in models:
         if model.training is None:
@@ -45,17 +52,13 @@ def _training_chart(models: Sequence[Model], name: str, axis: str, title: str, y
     if not lines:
         return None
     labels = Labels(
-        f"{_slug(name)}-by-{axis}",
+        f"{file.replace('_', '-')}-by-{axis}",
         f"{title} against {AXES[axis].lower() + ('s' if axis == 'step' else '')}",
         f"{title} of {', '.join(cut(line.name, 80) for line in lines)}; " + "; ".join(_course(line, axis) for line in lines) + ".",
         AXES[axis],
         y_label,
     )
     return Chart(labels, line_chart(labels, lines, y_from_zero=name != "loss"), _curve_table(labels, lines))
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)[:40]
 
 
 def _course(line: Line, axis: str) -> str:
@@ -169,6 +172,38 @@ def _cosine_chart(embedded: Sequence[Embedded]) -> Chart:
     return Chart(
         labels, histogram(labels, edges, bars), Grid("Density by cosine", heads, rows, frozenset(range(1, len(heads)))), pairs + "."
     )
+
+
+def identification_section(identified: Sequence[Identified]) -> Section | None:
+    """How often a speaker is named right among candidates, against the number of enrollment utterances; None without results."""
+    if not identified:
+        return None
+    found = [(each.name, record) for each in identified for record in each.records]
+    rows = [
+        [name, record.num_enroll or "single utterances", f"{100 * record.accuracy:.2f}", f"{100 * record.eer:.2f}",
+         record.num_candidates, record.num_anchors, record.num_speakers]
+        for name, record in found
+    ]  # fmt: skip
+    head = ["System", "Enrolled with", "ACC (%)", "EER (%)", "Candidates", "Tests", "Speakers"]
+    numbers = Grid("Identification accuracy (ACC): how often the own speaker scores highest", head, rows, frozenset(range(1, 7)))
+    lines = [_accuracy_line(each) for each in identified]
+    lines = [line for line in lines if len(line.x) > 1]
+    if not lines:
+        return Section("identification", "Identification", table(numbers))
+    labels = Labels(
+        "accuracy-by-enrollment",
+        "Identification accuracy",
+        "Identification accuracy in percent against the number of enrollment utterances: " + "; ".join(_course(line, "n =") for line in lines) + ".",
+        "Enrollment utterances",
+        "ACC (%)",
+    )  # fmt: skip
+    return Section("identification", "Identification", charts=[Chart(labels, line_chart(labels, lines), numbers)])
+
+
+def _accuracy_line(identified: Identified) -> Line:
+    points = sorted((float(record.num_enroll), 100 * record.accuracy) for record in identified.records if record.num_enroll)
+    x, y = np.array(points).reshape(-1, 2).T
+    return Line(identified.name, x, y)
 
 
 def provenance_section(systems: Sequence[System], models: Sequence[Model], origin: Provenance) -> Section:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.io.files import make_directory, whole_binary, write_text
-from sv_toolkit.reporting.model_sections import embedding_section, provenance_section, training_section
+from sv_toolkit.reporting.model_sections import embedding_section, identification_section, provenance_section, training_section
 from sv_toolkit.reporting.page import Chart, Section, isolated, page
 from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, markdown_rows, percent
@@ -23,7 +23,7 @@ from sv_toolkit.reporting.score_sections import (
     result_section,
 )
 from sv_toolkit.reporting.svg import Markup, joined, visible
-from sv_toolkit.reporting.systems import Embedded, Model, System
+from sv_toolkit.reporting.systems import Embedded, Identified, Model, System
 
 MAX_LEAD = 4  # systems named at the head of a page
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
@@ -40,6 +40,7 @@ class Inputs:
     models: Sequence[Model]
     embedded: Sequence[Embedded]
     settings: Settings
+    identified: Sequence[Identified] = ()
     map_kind: str = "pca"
     map_speakers: int = 5
 
@@ -75,6 +76,7 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
         ]
     found.append(training_section(inputs.models))
     found.append(embedding_section(inputs.embedded, inputs.map_kind, inputs.map_speakers, inputs.settings.seed))
+    found.append(identification_section(inputs.identified))
     if inputs.systems:
         found.append(hard_section(inputs.systems))
     found.append(provenance_section(inputs.systems, inputs.models, origin))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,26 @@ class Model:
     bases: Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class IdentificationRecord:
+    """Accuracy and EER (fractions) with `num_enroll` utterances per model, None for single utterances as candidates."""
+
+    num_enroll: int | None
+    accuracy: float
+    eer: float
+    num_anchors: int
+    num_candidates: int
+    num_speakers: int
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What `sv-eval-identification --json` wrote for a system: a record for each way of enrollment."""
+
+    name: str
+    records: Sequence[IdentificationRecord]
+
+
 class TrialLists:
     """Lists that several systems share are read once."""
 
@@ -121,13 +141,8 @@ def read_model(name: str, folder: Path, timing: Path | None) -> Model:
 def _description(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
-    try:
-        if path.stat().st_size > MAX_DESCRIPTION_BYTES:
-            raise ModelError(f"{place(path)}: {path.stat().st_size} bytes is too large for a model description")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    content = read_json(path)
+    if content is None:
         raise ModelError(f"{place(path)}: is not a model description of this toolkit, or it is truncated")
     return content
 
@@ -158,6 +173,44 @@ def read_bases(folder: Path) -> dict[str, np.ndarray]:
             f"{place(weights)}: bases of shape {bases.shape}, finite and one for each of the {len(speakers)} lines of {SPEAKERS}, are needed"
         )
     return dict(zip(speakers, bases))
+
+
+def read_identified(name: str, path: Path) -> Identified:
+    """The accuracies that `path` holds.
+
+    Raises:
+        DataError: it is not what `sv-eval-identification --json` writes.
+    """
+    content = read_json(path)
+    try:
+        records = [_identification(record) for record in content.values()] if content is not None else []
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        records = []
+    if not records:
+        raise DataError(f"{place(path)}: is no result of identification; sv-eval-identification --json {place(path)} writes one")
+    return Identified(name, records)
+
+
+def _identification(record: Mapping[str, Any]) -> IdentificationRecord:
+    count = record["num_enroll"]
+    accuracy, eer = (float(record[key]) for key in ("accuracy", "eer"))
+    anchors, candidates, speakers = (int(record[key]) for key in ("num_anchors", "num_candidates", "num_speakers"))
+    if not (0 <= accuracy <= 1 and 0 <= eer <= 1):
+        raise ValueError("a rate is a fraction")
+    return IdentificationRecord(None if count is None else int(count), accuracy, eer, anchors, candidates, speakers)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file of bounded size, None where there is something else in it."""
+    with open(path, "rb") as stream:
+        data = stream.read(MAX_DESCRIPTION_BYTES + 1)
+    if len(data) > MAX_DESCRIPTION_BYTES:
+        raise DataError(f"{place(path)}: more than {MAX_DESCRIPTION_BYTES} bytes are too large for it")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def read_embedded(name: str, scp: Path, data: Path | None, bases: Mapping[str, np.ndarray]) -> Embedded:

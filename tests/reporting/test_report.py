@@ -26,7 +26,7 @@ from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.report import Inputs, csv_table, html_page, make_report, results_rows, write_charts
 from sv_toolkit.reporting.results import Settings, chosen_costs
 from sv_toolkit.reporting.score_sections import hardest, score_edges
-from sv_toolkit.reporting.systems import Embedded, Model, System
+from sv_toolkit.reporting.systems import Embedded, IdentificationRecord, Identified, Model, System
 from sv_toolkit.reporting.training_logs import TrainingLog
 
 SETTINGS = Settings(chosen_costs((), ()), num_replicates=20)
@@ -132,6 +132,20 @@ def test_models_alone_make_a_page(rng):
     assert [section.name for section in report.sections] == ["training", "provenance"]
     assert results_rows(report) == []
     Outline(text)
+
+
+def test_every_set_of_held_out_speakers_and_every_accuracy_has_its_curve():
+    curve = (np.arange(3.0), np.ones(3))
+    names = ["loss", "dev_eer", "dev_eer.<b>", "dev_eer.a b", "dev_eer.a-b", "dev_accuracy", "scale"]
+    log = TrainingLog(dict.fromkeys(names, curve), {})
+    report, text = page_of(Inputs([], [Model("m", Path("exp"), {}, log, {})], [], SETTINGS))
+    assert_harmless(text)
+    assert [chart.labels.name for chart in report.charts] == [
+        "loss-by-step",
+        "dev-eer-by-step",
+        *(f"more-{i}-by-step" for i in range(1, 5)),
+    ]
+    assert report.charts[2].labels.title == "EER of held-out speakers, <b> against steps"
 
 
 def test_every_chart_has_words_and_its_numbers(rng):
@@ -243,6 +257,22 @@ def test_speakers_with_bases_come_first_on_a_map(rng):
     assert shown != shown_speakers(found, 5, seed=1)
 
 
+def test_accuracies_are_drawn_against_enrollment_and_listed(rng):
+    def record(count, accuracy):
+        return IdentificationRecord(count, accuracy, 0.05, 200, 100, 120)
+
+    several = Identified("a", [record(5, 0.9), record(1, 0.8), record(None, 0.7)])
+    report, text = page_of(Inputs([], [], [], SETTINGS, [several, Identified("<b>", [record(None, 0.6)])]))
+    assert_harmless(text)
+    assert [chart.labels.name for chart in report.charts] == ["accuracy-by-enrollment"]
+    assert "a from 80 to 90" in report.charts[0].labels.description
+    assert [row[:3] for row in report.charts[0].numbers.rows] == [
+        ["a", 5, "90.00"], ["a", 1, "80.00"], ["a", "single utterances", "70.00"], ["<b>", "single utterances", "60.00"],
+    ]  # fmt: skip
+    _, text = page_of(Inputs([], [], [], SETTINGS, [Identified("a", [record(None, 0.6)])]))
+    assert "60.00" in text
+
+
 def test_a_map_of_one_speaker_is_refused(rng):
     with pytest.raises(DataError, match="two speakers"):
         make_report(Inputs([], [], [embedded("e", rng, ("s0",))], SETTINGS), WHEN)
@@ -250,7 +280,7 @@ def test_a_map_of_one_speaker_is_refused(rng):
 
 @pytest.mark.parametrize("kind", ["pca", "tsne"])
 def test_both_kinds_of_map_are_drawn(rng, kind):
-    report = make_report(Inputs([], [], [embedded("e", rng)], SETTINGS, kind, 3), WHEN)
+    report = make_report(Inputs([], [], [embedded("e", rng)], SETTINGS, (), kind, 3), WHEN)
     chart = next(chart for chart in report.charts if chart.labels.name == "map-1")
     root = ET.fromstring(chart.svg)
     marks = [path for path in root.iter("{http://www.w3.org/2000/svg}path") if "scale(5.5)" in path.get("transform")]

@@ -10,7 +10,9 @@ import pytest
 
 from sv_toolkit.errors import DataError, ModelError
 from sv_toolkit.io.archives import write_ark_scp
-from sv_toolkit.reporting.systems import TrialLists, read_bases, read_embedded, read_model, read_system
+from sv_toolkit.reporting.identification import IdentificationSettings, identify
+from sv_toolkit.reporting.results import as_json
+from sv_toolkit.reporting.systems import TrialLists, read_bases, read_embedded, read_identified, read_model, read_system
 
 
 @pytest.fixture
@@ -102,3 +104,20 @@ def test_systems_share_a_list_and_scores_follow_another_order(tmp_path):
     assert other.scores_for(first.trials).tolist() == first.scores.tolist() == [3, 2, 1]
     assert [side.tolist() for side in first.sides] == [[3], [2, 1]]
     assert first.scores_path == Path(tmp_path / "scores")
+
+
+def test_identification_is_read_as_it_is_written(tmp_path, rng):
+    vectors, speakers = rng.normal(size=(40, 4)), np.repeat(np.arange(8), 5)
+    written = identify(vectors, speakers, IdentificationSettings(num_enroll=(1, 2), top_k=(3,), false_alarms=(0.1,)))
+    (tmp_path / "found.json").write_text(as_json({f"{each.num_enroll} enrolled": each for each in written}))
+    found = read_identified("x", tmp_path / "found.json").records
+    assert [(each.num_enroll, each.accuracy, each.eer, each.num_anchors) for each in found] == [
+        (each.num_enroll, each.accuracy, each.eer, each.num_anchors) for each in written
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"a": 1}', '{"a": {"accuracy": 2}}', '{"a": {"num_enroll": "x"}}', "[" * 100_000])
+def test_what_is_no_result_of_identification_is_refused(tmp_path, content):
+    (tmp_path / "found.json").write_text(content)
+    with pytest.raises(DataError, match="no result of identification; sv-eval-identification"):
+        read_identified("x", tmp_path / "found.json")
