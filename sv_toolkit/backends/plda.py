@@ -30,8 +30,7 @@ class TwoCovarianceConfig:
     """Options of two-covariance PLDA.
 
     Attributes:
-        num_iterations: of EM, from estimates by moments; where all speakers have equally many utterances these are
-            the answer already.
+        num_iterations: of EM, from the estimates of `moments`.
         estimate_mean: False keeps the mean over the speakers' means, as Kaldi does.
     """
 
@@ -181,6 +180,11 @@ class Subspace(NamedTuple):
 def require_full_rank(stats: SpeakerStats) -> None:
     """Raise DataError where the density has no highest value: it grows without end as W shrinks in an empty direction."""
     rank = len(positive_eigh(stats.within_scatter)[0])
+    if not rank:
+        raise DataError(
+            f"PLDA of {stats.dim} dimensions: the vectors of each of {stats.num_speakers} speakers are all the same; "
+            "length normalisation does that to one dimension: take more speakers, or leave LDA or length normalisation out"
+        )
     if rank < stats.dim:
         raise DataError(
             f"PLDA of {stats.dim} dimensions: the within-speaker covariance of {stats.num_utterances} utterances of "
@@ -189,10 +193,11 @@ def require_full_rank(stats: SpeakerStats) -> None:
 
 
 def moments(stats: SpeakerStats) -> Covariances:
-    """Estimates without iteration; the maximum of the likelihood where all speakers have equally many utterances.
+    """Estimates without iteration.
 
     `W` is the pooled within-speaker covariance, `B` the covariance of the speakers' means less the part of `W` in it.
-    Where that leaves a direction without variance between speakers, it gets the `SMALLEST_PSI`-th of that within.
+    Where that leaves a direction without variance between speakers, it gets the `SMALLEST_PSI`-th of that within.  Where
+    it does not, and all speakers have equally many utterances, this is the maximum of the likelihood.
     """
     mean = stats.means.mean(axis=0)
     offsets = stats.means - mean

@@ -255,6 +255,12 @@ def test_too_few_utterances_for_the_dimensions_are_refused_with_the_way_out(rng,
         make().fit(vectors, speakers)
 
 
+@KINDS
+def test_speakers_within_whom_nothing_varies_are_refused(make):
+    with pytest.raises(DataError, match="of each of 2 speakers are all the same"):
+        make().fit(np.array([[1.0], [1.0], [-1.0], [-1.0]]), ["a", "a", "b", "b"])
+
+
 def test_a_subspace_larger_than_the_speakers_span_is_refused(rng):
     with pytest.raises(DataError, match="subspace of 3 dimensions: 3 speakers of 4 dimensions span 2"):
         SimplifiedPlda(SimplifiedConfig(speaker_dim=3)).fit(rng.normal(size=(60, 4)), np.repeat(["a", "b", "c"], 20))
