@@ -5,7 +5,10 @@ several times too narrow.  Here speakers are drawn with replacement, and the tri
 (both sides of a pair: the pigeonhole bootstrap, Owen 2007).
 
 The draws give the deviation of a rate on the scale of its log odds, where it is nearly symmetric; the ends lie as
-many deviations away as Student's t asks for; `benchmarks/interval_coverage.py` says how often they hold the truth.
+many deviations away as Student's t asks for.  In simulations with known EERs of 8 and 2 %
+(`benchmarks/interval_coverage.py`) nominal 95 % held the truth in 96 to 97 % for 40 and 100 speakers, in 93 to 98 %
+for 20, all pairs or enrollment and test.  A least detection cost is chosen at the best threshold of these very trials and
+comes out low: its interval holds the truth in 80 to 96 %, the less the fewer errors decide it (low priors, few speakers).
 Resampling cannot show errors that never happened: where the rate is 0 in every draw, so are both ends.
 
 Two systems on one list are compared by the same draws of both, so that what is hard for both cancels out.
@@ -62,8 +65,8 @@ def speaker_bootstrap(
 
     In a replicate speaker i counts w_i times, and the w_i sum to the number of speakers.  A trial of speaker i
     against himself weighs w_i, one of i against j weighs w_i w_j.  Replicates without a target or without a
-    nontarget trial are left out.  The ends are the log odds of the rate, half an error added to each side, plus and
-    minus t deviations of the draws.
+    nontarget trial are left out.  The ends are the log odds of the rate, with half an error added to either outcome,
+    plus and minus t deviations of the draws; the half error is taken back where that widens the interval.
 
     Args:
         scores: `(num_trials,)`, finite.
@@ -212,9 +215,11 @@ def _interval(replicates: np.ndarray, estimate: float, trials: _SortedTrials, le
     half_an_error = 0.5 / min(len(trials.target_left), len(trials.nontarget_left))
     odds = _log_odds(np.append(replicates, estimate), half_an_error)
     reach = student.quantile(level, trials.num_speakers - 1) * _deviation(odds[:-1], trials.num_speakers)
-    low, high = (1 / (1 + np.exp(-(odds[-1] + end))) for end in (-reach, reach))
-    # The half error moves very low rates up by a little; an interval without its estimate would puzzle.
-    return Interval(min(float(low), float(estimate)), max(float(high), float(estimate)), len(replicates), trials.num_speakers)
+    ends = 1 / (1 + np.exp(-(odds[-1] + np.array([-reach, reach]))))
+    # Half an error more is cautious on one side of a rate and rash on the other: of both readings the outer end counts.
+    without = (1 + 2 * half_an_error) * ends - half_an_error
+    low, high = max(min(ends[0], without[0]), 0.0), min(max(ends[1], without[1]), 1.0)
+    return Interval(float(low), float(high), len(replicates), trials.num_speakers)
 
 
 def _difference(first: float, second: float, drawn: np.ndarray, num_speakers: int, level: float) -> Difference:

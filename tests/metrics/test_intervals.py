@@ -127,9 +127,16 @@ def test_interval_agrees_with_its_definition(rng):
     odds = [np.log((rate + half) / (1 - rate + half)) for rate in drawn_rates(trials, 60, seed=4)]
     rate = equal_error_rate(scores[is_target], scores[~is_target])
     reach = student.quantile(0.95, 8) * np.sqrt(np.var(odds, ddof=1) * 9 / 8)
-    ends = [1 / (1 + np.exp(-(np.log((rate + half) / (1 - rate + half)) + end))) for end in (-reach, reach)]
+    low, high = (1 / (1 + np.exp(-(np.log((rate + half) / (1 - rate + half)) + end))) for end in (-reach, reach))
     found = speaker_bootstrap(*trials, EER, num_replicates=60, seed=4)["eer"]
-    np.testing.assert_allclose([found.low, found.high], ends, rtol=0, atol=1e-12)
+    np.testing.assert_allclose([found.low, found.high], [low * (1 + 2 * half) - half, high], rtol=0, atol=1e-12)
+
+
+def test_interval_of_accuracies_mirrors_that_of_errors(rng):
+    trials = simulated_trials(9, 3, rng)
+    rates = speaker_bootstrap(*trials, {"eer": eer_of_curve, "right": lambda miss, fa: 1 - eer_of_curve(miss, fa)}, num_replicates=60)
+    assert rates["right"].low == pytest.approx(1 - rates["eer"].high, abs=1e-12)
+    assert rates["right"].high == pytest.approx(1 - rates["eer"].low, abs=1e-12)
 
 
 def test_interval_holds_its_estimate_at_very_low_rates():
