@@ -199,6 +199,22 @@ def test_one_iteration_is_the_update_by_speakers_with_inverses(rng):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
+def test_an_iteration_moves_the_mean_to_that_of_the_posteriors(rng):
+    """From a mean far off: the speakers' posteriors are Gaussians of their own, and mean and B are their moments."""
+    vectors, speakers = simulate(rng, rng.normal(size=DIM), random_covariance(rng), random_covariance(rng), rng.integers(1, 7, size=20))
+    mean, within, between = 3 * rng.normal(size=DIM), random_covariance(rng), random_covariance(rng)
+    centers, spreads, within_sum = [], [], 0
+    for name in np.unique(speakers):
+        group = vectors[speakers == name]
+        spreads.append(np.linalg.inv(np.linalg.inv(between) + len(group) * np.linalg.inv(within)))
+        centers.append(spreads[-1] @ (np.linalg.solve(between, mean) + np.linalg.solve(within, group.sum(axis=0))))
+        within_sum = within_sum + len(group) * spreads[-1] + (group - centers[-1]).T @ (group - centers[-1])
+    updated, _ = em_step(speaker_statistics(vectors, speakers), Covariances(mean, within, between))
+    np.testing.assert_allclose(updated.mean, np.mean(centers, axis=0), atol=1e-9)
+    np.testing.assert_allclose(updated.between, np.mean(spreads, axis=0) + np.cov(np.array(centers).T, bias=True), atol=1e-9)
+    np.testing.assert_allclose(updated.within, within_sum / len(vectors), atol=1e-9)
+
+
 def test_one_subspace_iteration_is_the_regression_on_posterior_moments(rng):
     """Moments of `h` and 1 by speaker, the normal equations, and the prior moved to the posteriors."""
     vectors, speakers = simulate(rng, rng.normal(size=DIM), random_covariance(rng), random_covariance(rng), rng.integers(1, 7, size=20))
