@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from sv_toolkit.backends.covariance import diagonalize_both, positive_eigh, sign
 from sv_toolkit.backends.estimator import Estimator
 from sv_toolkit.backends.plda_scoring import DiagonalPlda
 from sv_toolkit.backends.statistics import SpeakerStats
-from sv_toolkit.errors import ConfigError, DataError
+from sv_toolkit.errors import ConfigError, DataError, ModelError
 
 logger = logging.getLogger("sv_toolkit")
 
 SMALLEST_PSI = 1e-2  # at the start: EM cannot leave an exact zero, and reaches one from here
+P = TypeVar("P", bound="Plda")
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -84,10 +86,20 @@ class Plda(Estimator):
     @property
     def diagonal(self) -> DiagonalPlda:
         """The fitted model in the form that scores."""
+        return DiagonalPlda.from_covariances(self.mean_, *self.covariances())
+
+    def load_arrays(self: P, arrays: Mapping[str, np.ndarray]) -> P:
+        """Take over what `arrays()` gave; returns self.
+
+        Raises:
+            ModelError: as every estimator does, or the within-speaker covariance is none.
+        """
+        super().load_arrays(arrays)
         try:
-            return DiagonalPlda.from_covariances(self.mean_, *self.covariances())
+            np.linalg.cholesky(symmetric(self.within_covariance_))
         except np.linalg.LinAlgError:
-            raise DataError("the within-speaker covariance of the PLDA model is not positive definite") from None
+            raise ModelError("within_covariance is not positive definite") from None
+        return self
 
     def _estimate(self, stats: SpeakerStats) -> None:
         require_full_rank(stats)

@@ -41,6 +41,12 @@ def test_what_is_known_is_read_back(folder):
     assert (folder / "backend.safetensors").stat().st_size == stored.size
 
 
+def test_a_covariance_that_is_none_is_refused(folder):
+    arrays = {"mean": np.zeros(2), "within_covariance": np.array([[1.0, 2], [2, 1]]), "between_covariance": np.eye(2)}
+    rewrite(folder, arrays, backend="two-covariance", config={})
+    refused(folder, "within_covariance is not positive definite")
+
+
 def test_another_kind_of_back_end_is_refused(folder):
     with pytest.raises(ModelError, match="of the kind center, whiten is needed"):
         load_backend(folder, "whiten")
