@@ -91,9 +91,11 @@ if should_run 7 "Evaluate by days between calls, by telephones, by utterances en
   record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   control="pairs across calls, control: quietest tenth of the frames, untrained"
   system="pairs across calls, GE2E LSTM, seed $seed"
-  sv-eval "$data/test/trials" "$exp/control/scores" --results-row "$control" >>"$results"
-  sv-eval --by days "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" >>"$results"
-  sv-eval --by device "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" | tail -n +2 >>"$results" # all trials stand there
+  {
+    sv-eval "$data/test/trials" "$exp/control/scores" --results-row "$control"
+    sv-eval --by days "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}"
+    sv-eval --by device "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" | tail -n +2 # the first row stands there
+  } >>"$results"
   echo "$control:"
   sv-eval "$data/test/trials" "$exp/control/scores"
   for condition in days device keyword; do
