@@ -1,0 +1,82 @@
+"""The recipes of the classical baseline from end to end, on miniature corpora of buzzing voices."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IVECTOR = "[frames]\ncmvn = 'level'\ndelta_order = 1\n[ubm]\nnum_components = 2\nfull_iterations = 1\n[total_variability]\nivector_dim = 4\nnum_iterations = 2\n"
+BACKEND = "lda_dim = 2\nplda_iterations = 2\n"
+
+
+def write_voice(path, pitch, rng):
+    """Harmonics at a pitch, with a hum of their own, between silences."""
+    soundfile = pytest.importorskip("soundfile")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(12_000) / 16_000
+    pitches = np.cumsum(pitch * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(1, 4) * time))) / 16_000
+    voice = sum(np.sin(2 * np.pi * k * pitches) / k for k in range(1, 20)) * (np.abs(time - 0.375) < 0.3)
+    soundfile.write(path, 0.1 * voice + 1e-4 * rng.standard_normal(len(time)), 16_000, subtype="PCM_16")
+
+
+@pytest.fixture
+def configs(tmp_path):
+    (tmp_path / "ivector.toml").write_text(IVECTOR)
+    (tmp_path / "backend.toml").write_text(BACKEND)
+    return ("--ivector-config", "ivector.toml", "--backend-config", "backend.toml", "--results", "RESULTS.md", "--nj", "1")
+
+
+def test_an4_runs_from_end_to_end_and_a_second_run_repeats_nothing(run, tmp_path, configs, rng):
+    for part, speakers in (("an4_clstk", ("fa", "fb", "mc", "md")), ("an4test_clstk", ("fe", "mf", "mg"))):
+        for number, speaker in enumerate(speakers):
+            for take in range(3):
+                write_voice(tmp_path / "an4" / "wav" / part / speaker / f"t{take}-{speaker}-b.wav", 90 + 40 * number, rng)
+    words = (ROOT / "egs/an4/v3/run.sh", "--corpus", "an4", "--any-size", "true", *configs)
+    result = run(*words, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    assert re.search(r"^i-vector, LDA and PLDA:\nEER +\d+\.\d\d % \[", result.stdout, re.MULTILINE)
+    rows = (tmp_path / "RESULTS.md").read_text().splitlines()
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| control: quietest tenth of the frames, untrained", "| i-vector, cosine, seed 0", "| i-vector, LDA and PLDA, seed 0"
+    ]  # fmt: skip
+    assert all("9 target / 27 nontarget" in row for row in rows)
+    again = run(*words, "--stage", "1", "--stop-stage", "5", timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("already") >= 9
+
+
+def test_held_out_speakers_are_scored_instead_of_the_test_speakers(run, tmp_path, configs, rng):
+    for part, speakers in (("an4_clstk", ("fa", "fb", "mc", "md", "fe", "mf")), ("an4test_clstk", ("fg",))):
+        for number, speaker in enumerate(speakers):
+            for take in range(3):
+                write_voice(tmp_path / "an4" / "wav" / part / speaker / f"t{take}-{speaker}-b.wav", 90 + 30 * number, rng)
+    words = (ROOT / "egs/an4/v3/run.sh", "--corpus", "an4", "--any-size", "true", "--num-dev", "2", *configs)
+    result = run(*words, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "RESULTS.md").exists(), "a row of held-out training speakers is no result"
+    assert not (tmp_path / "data" / "test" / "feats.scp").exists()
+    assert "6 target, 9 nontarget" in result.stdout
+
+
+def test_speech_commands_run_from_end_to_end(run, tmp_path, configs, rng):
+    for word in ("bed", "cat"):
+        for number in range(9):
+            for take in range(2):
+                write_voice(tmp_path / "corpus" / word / f"{number:08x}_nohash_{take}.wav", 90 + 20 * number, rng)
+    sizes = ("--words", "bed cat", "--num-test", "3", "--num-dev", "2", "--enroll", "1")
+    result = run(ROOT / "egs/speech_commands/v4/run.sh", "--corpus", "corpus", *sizes, *configs, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    rows = (tmp_path / "RESULTS.md").read_text().splitlines()
+    assert [row.split(" | ")[0].removeprefix("| test, ") for row in rows] == [
+        "control: quietest tenth of the frames, untrained",
+        "i-vector, cosine, seed 0",
+        "i-vector, LDA and PLDA, seed 0",
+        "enrolled with 1, same keyword, i-vector, LDA and PLDA, seed 0",
+        "enrolled with 1, different keyword, i-vector, LDA and PLDA, seed 0",
+    ]
