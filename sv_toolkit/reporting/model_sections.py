@@ -19,7 +19,7 @@ from sv_toolkit.reporting.systems import Embedded, Identified, Model, System
 TABLE_POINTS = 25  # of a curve, in the table under its chart
 MAP_UTTERANCES = 40  # of a speaker on a map
 MAP_SHAPES = ("circle", "square", "diamond", "down", "plus")  # triangles are centroids, crosses bases: Heo et al. 2019, figure 1
-EDGES = np.linspace(-1.0, 1.0, 101)
+COSINE_BINS = {20_000: 100, 1_000: 50, 0: 20}  # from so many pairs of speakers on: so many bins from -1 to 1
 MAX_SETTINGS = 400  # lines of a model's description that a page shows
 
 CURVES = {"loss": ("Training loss", "Loss", 1.0), "dev_eer": ("EER of held-out speakers", "EER (%)", 100.0)}
@@ -150,10 +150,13 @@ def _on_map(embeddings: np.ndarray, everything: np.ndarray, kind: str) -> tuple[
 
 def _cosine_chart(embedded: Sequence[Embedded]) -> Chart:
     """Cosines between the centroids of different speakers: Heo et al. 2019, figure 2."""
-    found = [impostor_cosines(centroids(each.vectors, each.speakers).vectors, EDGES) for each in embedded]
+    centres = [centroids(each.vectors, each.speakers).vectors for each in embedded]
+    fewest = min(len(vectors) * (len(vectors) - 1) // 2 for vectors in centres)
+    all_edges = np.linspace(-1.0, 1.0, 1 + next(bins for pairs, bins in COSINE_BINS.items() if fewest >= pairs))
+    found = [impostor_cosines(vectors, all_edges) for vectors in centres]
     used = np.flatnonzero(np.any([density > 0 for density, _, _ in found], axis=0))
-    inside = slice(max(int(used[0]) - 2, 0), int(used[-1]) + 3)
-    edges = EDGES[inside.start : inside.stop + 1]
+    inside = slice(max(int(used[0]) - 1, 0), int(used[-1]) + 2)
+    edges = all_edges[inside.start : inside.stop + 1]
     labels = Labels(
         "impostor-cosines",
         "Cosines between speakers",

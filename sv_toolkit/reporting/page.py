@@ -84,8 +84,9 @@ def _section(section: Section) -> Markup:
 def figure(chart: Chart) -> Markup:
     """A chart under its title, with its numbers folded away."""
     numbers = folded("Numbers of this chart", table(chart.numbers))
-    note = tag("figcaption", cut(chart.note, 600)) if chart.note else Markup("")
-    return joined(tag("figure", tag("h3", cut(chart.labels.title)), chart.svg, note, numbers), Markup("\n"))
+    note = tag("p", cut(chart.note, 600), class_="note") if chart.note else Markup("")
+    title = tag("figcaption", tag("h3", cut(chart.labels.title)))
+    return joined(tag("figure", title, chart.svg, note, numbers), Markup("\n"))
 
 
 def folded(summary: str, content: Markup, is_open: bool = False) -> Markup:
@@ -148,7 +149,7 @@ h1{{font-size:1.7rem;line-height:1.2;margin:1.5rem 0 .5rem}}
 h2{{font-size:1.3rem;margin:2.5rem 0 .5rem;padding-top:.5rem;border-top:2px solid var(--grid)}}
 h3{{font-size:1rem;margin:1rem 0 .4rem}}
 p{{max-width:44rem;margin:.5rem 0}}
-header p,figcaption,caption,footer,.soft{{color:var(--soft)}}
+header p,.note,caption,footer,.soft{{color:var(--soft)}}
 a{{color:inherit;text-underline-offset:.15em}}
 :focus-visible{{outline:2px solid var(--ink);outline-offset:2px}}
 nav ul{{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;padding:0;margin:.75rem 0}}
@@ -156,7 +157,7 @@ nav a,summary{{display:inline-block;padding:.25rem 0}}
 summary{{cursor:pointer;text-decoration:underline dotted;text-underline-offset:.2em}}
 .charts{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem 2.5rem}}
 figure{{margin:0;min-width:0}}
-figcaption{{font-size:.9rem;max-width:32rem}}
+.note{{font-size:.9rem;max-width:32rem}}
 .chart{{display:block;width:100%;max-width:31rem;height:auto}}
 .wide{{overflow-x:auto;margin:.5rem 0}}
 table{{border-collapse:collapse;font-size:.925rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}}
@@ -167,7 +168,7 @@ tbody th{{overflow-wrap:anywhere;min-width:8rem;max-width:22rem}}
 td.n,th.n{{text-align:right}}
 td.n{{white-space:nowrap}}
 .id{{font-family:ui-monospace,Consolas,"DejaVu Sans Mono",monospace;font-size:.9em;font-weight:400;overflow-wrap:anywhere}}
-td>.id{{display:inline-block;min-width:8rem;max-width:26rem}}
+td>.id{{display:inline-block;min-width:9.5rem;max-width:26rem}}
 footer{{font-size:.9rem;margin:3rem auto 2rem}}
 svg .paper{{fill:none}}
 svg .text{{fill:var(--ink)}}
