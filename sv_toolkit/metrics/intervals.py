@@ -6,14 +6,14 @@ several times too narrow.  Here speakers are drawn with replacement, and the tri
 
 The draws give the deviation of a rate on the scale of its log odds, where it is nearly symmetric; the ends lie as
 many deviations away as Student's t asks for.  In simulations with known EERs of 8 and 2 %
-(`benchmarks/interval_coverage.py`) nominal 95 % held the truth in 96 to 98 % for 40 and 100 speakers, in 93 to 98 %
-for 20, all pairs or enrollment and test; ten speakers are too few for an EER of 2 % (76 %), as most draws show no error.
+(`benchmarks/interval_coverage.py`) nominal 95 % held the truth in 96 to 98 % for 40 and 100 speakers, in 93 to 99 %
+for 20, all pairs or enrollment and test; ten are too few for an EER of 2 % (76 to 82 %), as many draws show no error.
 A least detection cost is chosen at the best threshold of these very trials and comes out low: its interval holds the
-truth in 78 to 96 %, the less the fewer errors decide it (low priors, few speakers).
+truth in 76 to 98 %, the less the fewer errors decide it (low priors, few speakers).
 Resampling cannot show errors that never happened: where the rate is 0 in every draw, so are both ends.
 
 Two systems on one list are compared by the same draws of both, so that what is hard for both cancels out.
-Without a true difference p fell under 0.05 in 3 to 6 % of the simulations for the EER, in 5 to 11 % for least costs.
+Without a true difference p fell under 0.05 in 1 to 7 % of the simulations for the EER, in 3 to 12 % for least costs.
 """
 
 from __future__ import annotations
