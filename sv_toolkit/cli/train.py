@@ -86,7 +86,7 @@ def command(
     ends with the same bits as if nothing had happened.
 
     \b
-    Examples:
+    Example:
         sv-train data/train exp/ge2e --config conf/train.toml --valid data/dev
         sv-train --train small=1:data/small --train large=0.3:data/large exp/multi --config conf/train.toml
         torchrun --nproc-per-node 2 --no-python sv-train data/train exp/ge2e --config conf/train.toml
