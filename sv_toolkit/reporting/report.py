@@ -13,7 +13,7 @@ from sv_toolkit.io.files import make_directory, whole_binary, write_text
 from sv_toolkit.reporting.model_sections import embedding_section, identification_section, provenance_section, training_section
 from sv_toolkit.reporting.page import Chart, Section, isolated, page
 from sv_toolkit.reporting.provenance import Provenance
-from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, markdown_rows, percent
+from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, markdown_rows, percent, warn
 from sv_toolkit.reporting.score_sections import (
     Evaluations,
     condition_section,
@@ -67,6 +67,8 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
         DataError: trials of one kind only; speakers contradict the labels; a map is damaged.
     """
     evaluations = evaluate_systems(inputs.systems, inputs.settings)
+    for system in inputs.systems:
+        warn(system.trials, system.scores, evaluations[""][system.name])
     found: list[Section | None] = []
     if inputs.systems:
         found += [

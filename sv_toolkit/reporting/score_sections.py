@@ -223,7 +223,7 @@ def score_edges(scores: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _density(side: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Heights such that the area over all bins, and beyond them, is one."""
-    return np.asarray(np.histogram(side, edges)[0] / (len(side) * np.diff(edges)))
+    return np.asarray(np.histogram(side, edges)[0] / len(side) / np.diff(edges))
 
 
 def condition_section(evaluations: Evaluations) -> Section | None:

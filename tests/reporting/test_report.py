@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 import sys
+import warnings
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -238,6 +241,34 @@ def test_bins_hold_all_scores_however_far_apart(scores):
     assert outside == 0
     assert np.all(np.diff(edges) > 0) or scores == [5e-324, 0.0]
     assert np.isfinite(edges).all()
+
+
+@pytest.mark.parametrize("kind", ["perfect", "equal", "worst", "two trials", "infinite span"])
+def test_extreme_scores_make_a_page(kind):
+    rng = np.random.default_rng(0)
+    base = system("a", rng)
+    is_target = base.trials.is_target
+    scores = {
+        "perfect": 1.0 * is_target,
+        "equal": 0.0 * is_target,
+        "worst": -1.0 * is_target,
+        "infinite span": 1e308 * np.where(is_target, 1, -1),
+    }
+    if kind == "two trials":
+        base = replace(base, trials=make([("a", "b"), ("a", "c")], [True, False], Path("data/trials")), scores=np.array([1.0, 0.5]))
+    else:
+        base = replace(base, scores=scores[kind])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report, text = page_of(Inputs([base], [], [], NO_INTERVALS))
+    Outline(text)
+    assert not re.search(r"\b(nan|inf)\b", text)
+
+
+def test_weak_results_are_warned_of(rng, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    page_of(Inputs([system("a", rng)], [], [], NO_INTERVALS))
+    assert "few target trials" in caplog.text
 
 
 def test_far_outliers_are_counted_not_drawn(rng):
