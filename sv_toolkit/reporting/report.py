@@ -25,7 +25,7 @@ from sv_toolkit.reporting.score_sections import (
 from sv_toolkit.reporting.svg import Markup, joined, visible
 from sv_toolkit.reporting.systems import Embedded, Identified, Model, System
 
-MAX_LEAD = 4  # systems named at the head of a page
+MAX_LEAD = 4  # systems with their rates at the head of a page; more are left to the table
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
 PNG_ZOOM = 3.0
 PNG_MISSING = "PNG files need the package resvg-py: pip install 'sv_toolkit[report]', or leave --png out"
@@ -88,7 +88,8 @@ def make_report(inputs: Inputs, origin: Provenance) -> Report:
 def html_page(report: Report, title: str) -> str:
     """The report as one page."""
     rates = [(name, results[ALL].eer) for name, results in report.evaluations[""].items()]
-    lead = [joined(isolated(name), f": EER {percent(eer)}") for name, eer in rates[:MAX_LEAD] if eer]
+    lead: list[object] = [joined(isolated(name), f": EER {percent(eer)}") for name, eer in rates if eer]
+    lead = lead if len(lead) <= MAX_LEAD else [f"{len(lead)} systems."]
     return page(title, lead, report.sections, f"sv_toolkit {report.origin.commit}, {report.origin.date}, {report.origin.hardware}")
 
 

@@ -81,19 +81,20 @@ def text_width(text: str, size: float) -> float:
 
 def fitted(text: object, size: float, width: float) -> str:
     """The visible text, cut so that it is about `width` pixels wide at most."""
-    shown = cut(text)
-    while text_width(shown, size) > width and len(shown) > 3:
-        shown = cut(shown, len(shown) - 1 - (shown.count("…") and len(shown) > 4))
-    return shown
+    whole = cut(text)
+    shorter = (cut(whole, limit) for limit in range(len(whole), 0, -1))
+    return next((each for each in shorter if text_width(each, size) <= width), "")
 
 
 @dataclass(frozen=True)
 class Style:
-    """How one of several things is told from the others: by colour, and by dash and marker for who cannot see it."""
+    """How one of several things is told from the others: by colour, and by dash and marker for who cannot see it.
+
+    The colour is that on a light ground; a page overrides it through the class, for a dark one.
+    """
 
     index: int
     light: str
-    dark: str
     dash: str
     marker: str
 
@@ -115,8 +116,7 @@ INK, SOFT, GRID, PAPER, DARK_INK, DARK_SOFT, DARK_GRID, DARK_PAPER = (
 
 def style(index: int) -> Style:
     """The style of the `index`-th thing; 210 of them differ."""
-    kinds = len(LIGHT)
-    return Style(index, LIGHT[index % kinds], DARK[index % kinds], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
+    return Style(index, LIGHT[index % len(LIGHT)], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
 
 
 _SHAPES = {
