@@ -32,6 +32,14 @@ def top_k_accuracy(scores: np.ndarray, true_index: np.ndarray, k: int = 1) -> fl
     return float(_shares_within(_checked_matrix(scores, true_index), true_index, k).mean())
 
 
+def first_shares(scores: np.ndarray, true_index: np.ndarray) -> np.ndarray:
+    """Chance of each test utterance that its true model comes first, `(num_tests,)`: 1 or 0, between them for ties.
+
+    Their mean is the closed-set accuracy; the arguments are those of `top_k_accuracy`.
+    """
+    return _shares_within(_checked_matrix(scores, true_index), true_index, 1)
+
+
 def detection_and_identification_rate(scores: np.ndarray, true_index: np.ndarray, threshold: float, k: int = 1) -> float:
     """Share of test utterances of enrolled speakers whose true model is among the k best and scores at or over the threshold.
 
