@@ -21,8 +21,9 @@ from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
     help="How many times as fast; may be given again.",
 )
 @click.option("--include-original", is_flag=True, help="Write the utterances as they are, too.")
+@click.option("--same-speakers", is_flag=True, help="Copies keep their speakers; ids get the suffix -sp0.9 instead.")
 @overwrite_option
-def command(data: Path, out: Path, factors: tuple[float, ...], include_original: bool, overwrite: bool) -> None:
+def command(data: Path, out: Path, factors: tuple[float, ...], include_original: bool, same_speakers: bool, overwrite: bool) -> None:
     """Write sped-up copies of the data directory DATA to OUT, as utterances of new speakers.
 
     Ids of copies get the prefix sp0.9-.  Only text files are written: utt2speed tells the commands that read
@@ -40,9 +41,9 @@ def command(data: Path, out: Path, factors: tuple[float, ...], include_original:
         raise click.UsageError(
             "--factor must be a number other than 1 (--include-original adds the utterances as they are), each given once"
         )
-    tables = perturb_speed(read_source(data), factors, include_original)
+    tables = perturb_speed(read_source(data), factors, include_original, same_speakers)
     counts = counts_of(tables)
-    job = {"command": "sv-perturb-speed", "from": str(data), "factors": names}
+    job = {"command": "sv-perturb-speed", "from": str(data), "factors": names, "same_speakers": same_speakers}
     written = write_output(out, as_texts(tables), job, counts, overwrite)
     say(
         written,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sv_toolkit.errors import DataError, examples, plain
 from sv_toolkit.io.tables import Table, place, read_table
 
 ALL_TABLES = (*BASE_TABLES, *DERIVED)
+BY_SPEAKER = ("spk2utt", "spk2gender")  # tables whose ids are speakers
 PARTIAL_TABLES = {"reco2file_and_channel": None, "utt2speed": "1"}  # may lack ids; the value that they then stand for
 
 Tables = dict[str, dict[str, str]]
@@ -190,16 +191,17 @@ def split(data: DataDir, num_parts: int, by_utterance: bool = False) -> list[lis
     return parts
 
 
-def perturb_speed(data: DataDir, factors: Sequence[float], include_original: bool) -> Tables:
-    """Copies of all utterances, `factor` times as fast, of new speakers; the audio is changed when it is read.
+def perturb_speed(data: DataDir, factors: Sequence[float], include_original: bool, same_speakers: bool = False) -> Tables:
+    """Copies of all utterances, `factor` times as fast; the audio is changed when it is read.
 
-    Ids get the prefix `sp<factor>-`: utterances, speakers (a voice at another speed is another voice) and recordings.
+    A voice at another speed is another voice: utterances, speakers and recordings get the prefix `sp<factor>-`.  With
+    `same_speakers` the speakers stay who they are, and utterances and recordings get the suffix `-sp<factor>`.
 
     Raises:
         DataError: an id of a copy is taken, or a factor leaves the range that reading supports.
     """
     source = {name: table for name, table in tables_of(data).items() if name not in DERIVED}
-    copies = [_sped_up(source, factor) for factor in factors]
+    copies = [_sped_up(source, factor, same_speakers) for factor in factors]
     if include_original:
         copies.append({**source, "utt2speed": source.get("utt2speed", dict.fromkeys(data.utt2spk, "1"))})
     joined: Tables = {}
@@ -209,17 +211,29 @@ def perturb_speed(data: DataDir, factors: Sequence[float], include_original: boo
     return joined
 
 
-def _sped_up(source: Tables, factor: float) -> Tables:
-    prefix = f"sp{factor:g}-"
-    copy = {name: {prefix + key: value for key, value in table.items()} for name, table in source.items()}
-    copy["utt2spk"] = {key: prefix + value for key, value in copy["utt2spk"].items()}
+def _sped_up(source: Tables, factor: float, same_speakers: bool) -> Tables:
+    def renamed(key: str) -> str:
+        return f"{key}-sp{factor:g}" if same_speakers else f"sp{factor:g}-{key}"
+
+    def speaker(key: str) -> str:
+        return key if same_speakers else renamed(key)
+
+    copy = {
+        name: {(speaker if name in BY_SPEAKER else renamed)(key): value for key, value in table.items()} for name, table in source.items()
+    }
+    copy["utt2spk"] = {key: speaker(value) for key, value in copy["utt2spk"].items()}
     if "segments" in copy:
-        copy["segments"] = {key: prefix + value for key, value in copy["segments"].items()}
+        copy["segments"] = {key: _first_word(renamed, value) for key, value in copy["segments"].items()}
     before = source.get("utt2speed", {})
-    copy["utt2speed"] = {prefix + key: _speed_text(parse_speed(before.get(key, "1")) * factor, key) for key in source["utt2spk"]}
+    copy["utt2speed"] = {renamed(key): _speed_text(parse_speed(before.get(key, "1")) * factor, key) for key in source["utt2spk"]}
     if "utt2dur" in copy:
         copy["utt2dur"] = {key: f"{parse_duration(value) / factor:.4f}" for key, value in copy["utt2dur"].items()}
     return copy
+
+
+def _first_word(change: Callable[[str], str], text: str) -> str:
+    word, *rest = text.split(maxsplit=1)
+    return " ".join([change(word), *rest])
 
 
 def _speed_text(speed: float, key: str) -> str:

@@ -34,3 +34,12 @@ def test_factors_that_make_no_new_voice_are_refused(data, tmp_path, factors):
     options = [word for factor in factors for word in ("--factor", factor)]
     assert run(*options, data, tmp_path / "out").exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_may_keep_their_speakers(data, tmp_path):
+    result = run("--factor", 0.9, "--include-original", "--same-speakers", data, tmp_path / "out")
+    assert "6 utterances of 2 speakers" in result.stderr
+    assert validate(tmp_path / "out") == []
+    copies = DataDir.read(tmp_path / "out")
+    assert {copies.utt2spk[f"{key}-sp0.9"] for key in IDS} == {"a", "b"}
+    assert {utterance.speed for utterance in copies.utterances() if utterance.utterance_id.endswith("-sp0.9")} == {0.9}

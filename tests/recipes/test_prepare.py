@@ -199,3 +199,18 @@ def test_a_second_run_does_nothing(run, tmp_path, an4):
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "data").rglob("*")}
     assert "already done" in run(*words).stderr
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "data").rglob("*")}
+
+
+def test_simulated_rooms_are_repeatable_and_fall_silent_after_their_direct_sound(run, tmp_path):
+    for name in ("a", "b"):
+        assert run("make_rooms", "--num-rooms", "3", f"data/{name}").returncode == 0
+    files = sorted((tmp_path / "data/a_wav").iterdir())
+    contents = [file.read_bytes() for file in files]
+    assert len(set(contents)) == len(files) == 3
+    assert contents == [(tmp_path / "data/b_wav" / file.name).read_bytes() for file in files]
+    assert validate(tmp_path / "data/a", read_data=True) == []
+    for file in files:
+        samples, rate = soundfile.read(file)
+        energy = samples**2
+        assert (energy[: int(0.05 * rate)] == 0).all()
+        assert energy[int(0.05 * rate) : int(0.1 * rate)].sum() > energy[int(0.1 * rate) :].sum()
