@@ -104,9 +104,10 @@ class Style:
         return f"s{self.index % len(LIGHT)}"
 
 
-# After Okabe and Ito (2008): told apart with any colour vision; darkened or lightened to 3:1 against their ground (WCAG 2.2, 1.4.11).
-LIGHT = ("#0072b2", "#c94f00", "#00835f", "#b0508a", "#222222", "#946200")
-DARK = ("#56b4e9", "#f0803c", "#2cc295", "#de9bc3", "#f0f0f0", "#f0e442")
+# The hues of Okabe and Ito (2008), moved until every two differ for any colour vision and each stands out 3:1 from its ground
+# (WCAG 2.2, 1.4.11).
+LIGHT = ("#2a55d8", "#a93600", "#089e72", "#a65fa0", "#222222", "#ce8100")
+DARK = ("#64c5fe", "#d55f02", "#159567", "#c173a8", "#f0f0f0", "#ecd735")
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 4")
 MARKERS = ("circle", "square", "triangle", "diamond", "cross", "plus", "down")
 INK, SOFT, GRID, PAPER, DARK_INK, DARK_SOFT, DARK_GRID, DARK_PAPER = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,10 +80,13 @@ def test_a_coordinate_is_within_half_a_hundredth(value):
     assert "e" not in decimal(value)
 
 
+def linear(colour):
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour):
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
 
 def contrast(one, other):
@@ -97,6 +101,31 @@ def contrast(one, other):
 def test_colours_stand_out_from_their_ground(colours, ground, least):
     """WCAG 2.2: 3 for lines and markers, 7 (level AAA) for text."""
     assert min(contrast(colour, ground) for colour in colours) >= least
+
+
+# Machado, Oliveira and Fernandes 2009, table 1, severity 1: what those see who lack one kind of cones (linear RGB)
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(linear_rgb):
+    """CIE L*a*b* under D65."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratios = to_xyz @ np.clip(linear_rgb, 0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(ratios > 0.008856, np.cbrt(ratios), 7.787 * ratios + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK])
+@pytest.mark.parametrize("vision", VISION)
+def test_every_two_colours_differ_for_any_colour_vision(colours, vision):
+    seen = [lab(np.array(VISION[vision]) @ linear(colour)) for colour in colours]
+    apart = [np.linalg.norm(one - other) for i, one in enumerate(seen) for other in seen[:i]]
+    assert min(apart) > 20, "about ten just noticeable differences"
 
 
 def test_styles_differ_in_colour_and_in_dash_or_marker():
