@@ -38,11 +38,15 @@ MAX_MARKERS = 8  # on one curve
 
 @dataclass(frozen=True)
 class Line:
-    """A named curve: `x` rising, `y`, each `(num_points,)`; where `y` is not finite the curve is broken."""
+    """A named curve: `x` rising, `y`, each `(num_points,)`; where `y` is not finite the curve is broken.
+
+    A curve drawn `beside` another one, by the index of that, shares its colour: thin, unmarked and not in the legend.
+    """
 
     name: str
     x: np.ndarray
     y: np.ndarray
+    beside: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ def line_chart(labels: Labels, lines: Sequence[Line], y_from_zero: bool = False)
     x, y = _finite([line.x[np.isfinite(line.y)] for line in lines]), _finite([line.y for line in lines])
     low = min(0.0, float(y.min())) if y_from_zero else float(y.min())
     plot = frame((float(x.min()), float(x.max())), (low, float(y.max())))
-    drawn = [_curve(plot, *thinned(line.x, line.y), index) for index, line in enumerate(lines)]
-    entries = [(line.name, style(index), "line") for index, line in enumerate(lines)]
+    drawn = [_curve(plot, line, index) for index, line in enumerate(lines)]
+    entries = [(line.name, style(index), "line") for index, line in enumerate(lines) if line.beside is None]
     return _with_legend(labels, plot, joined(*drawn), entries)
 
 
@@ -210,11 +214,14 @@ def thinned(x: np.ndarray, y: np.ndarray, columns: int = COLUMNS) -> tuple[np.nd
     return x[chosen], y[chosen]
 
 
-def _curve(plot: Frame, x: np.ndarray, y: np.ndarray, index: int) -> Markup:
+def _curve(plot: Frame, line: Line, index: int) -> Markup:
     """A curve in its unbroken parts, with a few markers."""
+    x, y = thinned(line.x, line.y)
     good = np.isfinite(y)
     cuts = np.flatnonzero(np.diff(good.astype(np.int8))) + 1
     parts = [part for part in np.split(np.arange(len(y)), cuts) if len(part) and good[part[0]]]
+    if line.beside is not None:
+        return joined(*(polyline(plot.points(x[part], y[part]), style(line.beside), 0.7) for part in parts if len(part) > 1))
     lines = [polyline(plot.points(x[part], y[part]), style(index)) for part in parts if len(part) > 1]
     places = np.flatnonzero(good)
     if len(places) > MAX_MARKERS:

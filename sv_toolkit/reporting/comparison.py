@@ -63,7 +63,7 @@ def comparison_lines(comparison: Comparison, names: tuple[str, str], settings: S
         if label in comparison.differences:
             found = comparison.differences[label]
             ends = f"{scale * found.interval.low:+.{decimals}f}, {scale * found.interval.high:+.{decimals}f}"
-            line += f" [{ends}], p {_probability(found.p_value)}"
+            line += f" [{ends}], p {probability(found.p_value)}"
         lines.append(line if label == EER else f"{line} at {label}")
     return [*lines, _how(comparison, settings), f"trials    {comparison.num_trials}, list {comparison.list_hash}"]
 
@@ -76,5 +76,6 @@ def _how(comparison: Comparison, settings: Settings) -> str:
     return f"interval  95 % in brackets, p two-sided, {how}"
 
 
-def _probability(value: float) -> str:
+def probability(value: float) -> str:
+    """`= 0.012` or `< 0.001`."""
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"

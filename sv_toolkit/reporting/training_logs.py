@@ -51,6 +51,14 @@ def read_training(folder: Path, timing: Path | None) -> TrainingLog:
     return TrainingLog(curves, seconds_of_steps(read_records(timing)) if timing is not None else {})
 
 
+def read_timing(path: Path) -> TrainingLog:
+    """The curves that a timing log holds itself (`dev_eer`), of its last training; raises as `read_records`."""
+    records = read_records(path)
+    seconds = seconds_of_steps(records)
+    records = [record for record in records if int(record["step"]) in seconds]
+    return TrainingLog({name: _curve(records, name) for name in dict.fromkeys(key for record in records for key in record)}, seconds)
+
+
 def read_records(path: Path) -> list[Record]:
     """The lines of a JSON-lines log; an unfinished last line is left out, a value that is no number, too.
 
