@@ -35,7 +35,12 @@ KINDS = (".html", ".htm", ".csv")
 @click.option("--calibrated", multiple=True, metavar="NAME", help="The scores of this system are log-likelihood ratios (natural).")
 @click.option("--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]")
 @click.option(
-    "--cost", type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]), multiple=True, help="minDCF of an evaluation."
+    "--operating-point",
+    "--cost",
+    "cost",
+    type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
+    multiple=True,
+    help="minDCF at the operating points of an evaluation, again for more.",
 )
 @click.option("--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none.")
 @seed_option
