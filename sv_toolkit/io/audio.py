@@ -75,11 +75,15 @@ class AudioRequest:
 
 @dataclass
 class Waveform:
-    """`samples` `(num_samples,)` float32, nominally in [-1, 1); `clipped` counts those beyond, up to `peak`."""
+    """`samples` `(num_samples,)` float32, nominally in [-1, 1); `clipped` counts those beyond, up to `peak`.
+
+    `recorded_rate` is the sample rate, in hertz, before it was converted.
+    """
 
     samples: np.ndarray
     clipped: int = 0
     peak: float = 0.0
+    recorded_rate: int = 0
 
 
 def read_waveform(request: AudioRequest) -> Waveform:
@@ -161,6 +165,7 @@ def _read(request: AudioRequest, handle: int) -> Waveform:
             check_mp3(stream)
         samples = _decode(sound, request)
     waveform = _judged(samples, sound.subtype)
+    waveform.recorded_rate = sound.samplerate
     waveform.samples = _converted(waveform.samples, sound.samplerate, request)
     return waveform
 

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -18,6 +19,7 @@ from sv_toolkit.errors import OutputError, plain
 
 FILE_MODE = 0o640  # voiceprints and speaker lists are personal data: never world-readable
 DIRECTORY_MODE = 0o750
+BETWEEN_ATTEMPTS = 0.02  # seconds between two looks at a lock that another process holds
 
 
 @contextlib.contextmanager
@@ -113,14 +115,17 @@ os.register_at_fork(after_in_child=_drop_inherited_locks)
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, wait: float = 0.0) -> Iterator[None]:
     """The only writer of `directory`; the lock dies with the process, however it ends.
+
+    Args:
+        wait: seconds to wait for another writer.
 
     Raises:
         OutputError: another process holds it: says which, where and since when.
     """
     lock = make_directory(directory) / ".lock"
-    handle = _take_lock(lock, directory)
+    handle = _take_lock(lock, directory, time.monotonic() + wait)
     _held_locks.add(handle)
     try:
         os.ftruncate(handle, 0)
@@ -134,7 +139,7 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _take_lock(lock: Path, directory: Path) -> int:
+def _take_lock(lock: Path, directory: Path, deadline: float) -> int:
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
         try:
@@ -142,6 +147,9 @@ def _take_lock(lock: Path, directory: Path) -> int:
         except BlockingIOError:
             holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(handle)
+            if time.monotonic() < deadline:
+                time.sleep(BETWEEN_ATTEMPTS)
+                continue
             raise OutputError(f"{plain(directory)}: in use by {plain(holder)}; wait for it or stop it") from None
         if _is_same_file(lock, handle):
             return handle
