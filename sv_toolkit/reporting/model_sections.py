@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,21 +91,26 @@ def embedding_section(embedded: Sequence[Embedded], kind: str, num_speakers: int
     for each in embedded:
         if len(set(each.speakers)) < 2 or each.vectors.shape[1] < 2:
             raise DataError(f"embeddings of {plain(each.name)}: a map needs two speakers and two dimensions")
-    maps = [_map_chart(place, each, kind, num_speakers, seed) for place, each in enumerate(embedded, 1)]
+    with_basis = {speaker for each in embedded for speaker in each.bases}  # of any, so that maps of one set of speakers show the same
+    maps = []
+    for place, each in enumerate(embedded, 1):
+        maps.append(_map_chart(place, each, shown_speakers(each.speakers, with_basis, num_speakers, seed), kind, seed))
     return Section("embeddings", "Embeddings", charts=[*maps, _cosine_chart(embedded)])
 
 
-def shown_speakers(embedded: Embedded, count: int, seed: int) -> list[str]:
-    """Speakers for a map, drawn at random from those with the most to show: with a basis, with two embeddings."""
-    names, sizes = np.unique(np.array(embedded.speakers, dtype=object), return_counts=True)
-    full = {name: (name in embedded.bases, size > 1) for name, size in zip(names, sizes)}
+def shown_speakers(speakers: Sequence[str], with_basis: Collection[str], count: int, seed: int) -> list[str]:
+    """Speakers for a map, drawn at random from those with the most to show: with a basis, with two embeddings.
+
+    Args:
+        speakers: of every embedding.
+    """
+    names, sizes = np.unique(np.array(speakers, dtype=object), return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
-    ranked = sorted(order.tolist(), key=lambda at: full[names[at]], reverse=True)
+    ranked = sorted(order.tolist(), key=lambda at: (names[at] in with_basis, sizes[at] > 1), reverse=True)
     return sorted(str(names[at]) for at in ranked[:count])
 
 
-def _map_chart(place: int, embedded: Embedded, kind: str, num_speakers: int, seed: int) -> Chart:
-    speakers = shown_speakers(embedded, num_speakers, seed)
+def _map_chart(place: int, embedded: Embedded, speakers: Sequence[str], kind: str, seed: int) -> Chart:
     rows = [np.flatnonzero(np.array([name == speaker for name in embedded.speakers]))[:MAP_UTTERANCES] for speaker in speakers]
     own = [unit_rows(embedded.vectors[each]) for each in rows]
     centres = centroids(np.concatenate(own), [speaker for speaker, each in zip(speakers, own) for _ in each]).vectors
