@@ -41,7 +41,7 @@ class SvCommand(click.Command):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (SvError, OSError, MemoryError, KeyboardInterrupt, Terminated) as error:
+        except (SvError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt, Terminated) as error:
             status, line = explain(error)
             if line:
                 click.echo(f"{name}: {line}", err=True)
@@ -67,6 +67,11 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 141, ""
     if isinstance(error, SvError):
         return 1, f"error: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("sv_toolkit"):
+        return (
+            1,
+            f"error: the package {error.name.partition('.')[0]} is needed and is not installed; see install_requires and extras in setup.py",
+        )
     if isinstance(error, MemoryError):
         return 1, "error: out of memory; try a smaller --nj or smaller batches"
     if isinstance(error, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import nn
@@ -26,13 +27,16 @@ class HeldOut:
         self.inputs: list[np.ndarray] = []
         self.speakers: list[str] = []
         short = 0
+        taken = spread_over_speakers(index.utterances, index.utt2spk, MAX_UTTERANCES)
 
         def use(utterance: str, features: np.ndarray, is_voiced: np.ndarray | None) -> None:
             nonlocal short
+            if utterance not in taken:
+                return
             frames = prepare(features, is_voiced, config)
             if len(frames) < windows.shortest:
                 short += 1
-            elif len(self.inputs) < MAX_UTTERANCES:
+            else:
                 self.inputs.append(frames)
                 self.speakers.append(index.utt2spk[utterance])
 
@@ -52,3 +56,14 @@ class HeldOut:
         _, speaker = np.unique(self.speakers, return_inverse=True)
         same = speaker[first] == speaker[second]
         return equal_error_rate(scores[same], scores[~same])
+
+
+def spread_over_speakers(utterances: Sequence[str], utt2spk: Mapping[str, str], limit: int) -> set[str]:
+    """At most `limit` utterances, of every speaker the first, then of every speaker the second, and so on."""
+    seen: dict[str, int] = {}
+    rounds = []
+    for utterance in utterances:
+        seen[utt2spk[utterance]] = seen.get(utt2spk[utterance], 0) + 1
+        rounds.append(seen[utt2spk[utterance]])
+    order = np.argsort(rounds, kind="stable")
+    return {utterances[i] for i in order[:limit]}

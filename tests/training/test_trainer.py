@@ -21,6 +21,7 @@ from sv_toolkit.training import resume
 from sv_toolkit.training.config import OptimizerConfig, train_config
 from sv_toolkit.training.run import Options, run_training
 from sv_toolkit.training.trainer import Trainer, make_optimizer
+from sv_toolkit.training.validation import spread_over_speakers
 
 
 def digests(folder):
@@ -197,6 +198,12 @@ def test_windows_longer_than_every_utterance_are_refused_with_the_longest(data, 
     tables["batch"].update(min_frames=1000, max_frames=1000)
     with pytest.raises(DataError, match=r"the longest has \d+ frames, 1000 are needed.*--window-frames"):
         run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+
+
+def test_a_large_set_of_held_out_utterances_is_thinned_over_all_speakers():
+    utt2spk = {f"{speaker}{number}": speaker for speaker in "abc" for number in range({"a": 9, "b": 1, "c": 4}[speaker])}
+    assert spread_over_speakers(list(utt2spk), utt2spk, 6) == {"a0", "b0", "c0", "a1", "c1", "a2"}
+    assert spread_over_speakers(list(utt2spk), utt2spk, 100) == set(utt2spk)
 
 
 def test_speakers_on_both_sides_are_warned_of(data, tables, tmp_path, caplog):
