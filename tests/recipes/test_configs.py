@@ -11,13 +11,15 @@ from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import VadConfig
 from sv_toolkit.ivector.config import read_ivector_config
+from sv_toolkit.reporting.experiments import read_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(ROOT.glob("egs/*/*/conf/*.toml"))
+CONFIGS = sorted(ROOT.glob("egs/*/*/conf/**/*.toml"))
 TRAININGS = [path for path in CONFIGS if "network" in read_config(path)]
 FEATURES = [path for path in CONFIGS if {"fbank", "mfcc", "vad"} & read_config(path).keys()]
 IVECTORS = [path for path in CONFIGS if "total_variability" in read_config(path)]
 BACKENDS = [path for path in CONFIGS if "lda_dim" in read_config(path)]
+EXPERIMENTS = [path for path in CONFIGS if "systems" in read_config(path)]
 
 
 def named(paths):
@@ -25,7 +27,7 @@ def named(paths):
 
 
 def test_every_configuration_is_one_of_these():
-    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS) == CONFIGS
+    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS + EXPERIMENTS) == CONFIGS
     assert len(TRAININGS) >= 10
 
 
@@ -53,6 +55,28 @@ def test_an_ivector_configuration_is_accepted(path):
 @named(BACKENDS)
 def test_a_back_end_configuration_is_accepted(path):
     build(BackendConfig, read_config(path), str(path))
+
+
+@named(EXPERIMENTS)
+def test_a_table_is_accepted_and_every_trained_system_of_it_has_a_configuration_at_every_scale(path):
+    experiment = read_experiment(path)
+    assert experiment.claims
+    for system in experiment.systems:
+        folder = system.scores.split("/")[0]
+        for scale in ("small", "full"):
+            assert system.deterministic or (path.parent / scale / f"{folder}.toml").is_file(), (system.name, scale)
+
+
+FULL = [path for path in TRAININGS if path.parent.name == "full"]
+
+
+@named(FULL)
+def test_the_two_scales_of_a_system_differ_in_size_and_not_in_what_is_learned(path):
+    from sv_toolkit.training.config import read_train_config
+
+    full, small = read_train_config(path, {}), read_train_config(path.parent.parent / "small" / path.name, {})
+    assert (full.network.name, full.loss, full.input) == (small.network.name, small.loss, small.input)
+    assert full.network.options != small.network.options
 
 
 def test_the_losses_that_a_comment_offers_are_losses(tmp_path):

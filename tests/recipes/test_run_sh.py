@@ -39,7 +39,7 @@ def test_help_lists_the_options_with_what_they_are(run, tmp_path, recipe):
     result = run(recipe, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     networks = ("device",) if "sv-train " in recipe.read_text() else ()
-    for option in ("stage", "stop-stage", "skip-stages", "nj", "cmd", *networks, "data", "exp", "seed", "config"):
+    for option in ("stage", "stop-stage", "skip-stages", "nj", "cmd", *networks, "data", "exp", "seeds?", "config"):
         assert re.search(rf"^  --{option} .*  *\S+", result.stdout, re.MULTILINE), option
     assert not list(tmp_path.iterdir())
 
