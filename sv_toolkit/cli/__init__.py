@@ -33,5 +33,6 @@ COMMANDS = {
     "sv-calibrate": "calibrate",
     "sv-fuse": "fuse",
     "sv-report": "report",
+    "sv-tabulate": "tabulate",
     "sv-info": "info",
 }

@@ -244,3 +244,50 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         found = speaker_bootstrap(*simulated_trials(20, 5, rng), EER, num_replicates=400, seed=run)["eer"]
         covered += found.low <= truth <= found.high
     assert 0.92 <= covered / runs <= 0.98  # the share itself has a deviation of 1.1 %
+
+
+def test_means_over_seeds_agree_with_the_slow_loop(rng):
+    """Three seeds of one system, two of another: every draw of speakers evaluates all of them, one after the other."""
+    scores, *sides = simulated_trials(8, 3, rng)
+    first, second = (scores + spread * rng.normal(size=(count, len(scores))) for count, spread in ((3, 0.3), (2, 0.6)))
+    drawn = intervals._drawn_weights(8, 40, np.random.default_rng(5))
+    loops = []
+    for runs in (first, second):
+        copies = [[copied_out(each, *sides, weights) for each in runs] for weights in drawn]
+        loops.append(np.array([np.mean([equal_error_rate(*copy) for copy in copied]) for copied in copies]))
+    means = [np.mean([equal_error_rate(each[sides[0]], each[~sides[0]]) for each in runs]) for runs in (first, second)]
+    factor = np.sqrt(8 / 7) * student.quantile(0.95, 7)
+    found = compare_systems(first, second, *sides, EER, 40, seed=5)["eer"]
+    reach = factor * np.std(loops[0] - loops[1], ddof=1)
+    assert (found.first, found.second) == pytest.approx(tuple(means), abs=1e-12)
+    assert (found.interval.low, found.interval.high) == pytest.approx((found.difference - reach, found.difference + reach), abs=1e-12)
+    interval = speaker_bootstrap(first, *sides, EER, 40, seed=5)["eer"]
+    half = 0.5 / sides[0].sum()
+    odds = np.log((np.append(loops[0], means[0]) + half) / (1 - np.append(loops[0], means[0]) + half))
+    ends = 1 / (1 + np.exp(-(odds[-1] + factor * np.std(odds[:-1], ddof=1) * np.array([-1, 1]))))
+    outer = (1 + 2 * half) * ends - half
+    expected = max(min(ends[0], outer[0]), 0), min(max(ends[1], outer[1]), 1)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_seed_in_two_dimensions_is_the_system_itself(rng):
+    scores, *sides = simulated_trials(6, 3, rng)
+    assert speaker_bootstrap(scores[None], *sides, EER, 30) == speaker_bootstrap(scores, *sides, EER, 30)
+
+
+def test_rates_of_answers_agree_with_copied_answers(rng):
+    first, second = rng.random((2, 3, 40)).round()
+    speaker = rng.integers(7, size=40) * 10
+    index = np.unique(speaker, return_inverse=True)[1]
+    drawn = intervals._drawn_weights(7, 30, np.random.default_rng(2))
+    copied = [np.repeat(np.arange(40), weights[index]) for weights in drawn]
+    loops = [np.array([runs[:, rows].mean() for rows in copied]) for runs in (first, second)]
+    found = intervals.compare_rates(first, second, speaker, 30, seed=2)
+    reach = np.sqrt(7 / 6) * student.quantile(0.95, 6) * np.std(loops[0] - loops[1], ddof=1)
+    assert (found.first, found.second) == pytest.approx((first.mean(), second.mean()))
+    assert found.interval.high - found.difference == pytest.approx(reach)
+    rate, interval = intervals.rate_bootstrap(first, speaker, 30, seed=2)
+    assert rate == pytest.approx(first.mean()) and interval.low < rate < interval.high
+    assert interval.num_speakers == 7
+    with pytest.raises(ValueError, match="at least 3"):
+        intervals.rate_bootstrap(first, speaker % 2, 30)
