@@ -33,12 +33,17 @@ def markdown(table: Table, origin: Provenance) -> str:
 def _rows(table: Table) -> list[str]:
     goal = common_dev_eer(list(table.logs.values()))
     times = ["training"] * bool(table.logs) + [f"to a dev EER of {_percent(goal)}"] * (goal is not None)
-    heads = ["system", *(f"{column.name}, {'EER' if column.kind == EER else 'ACC'}" for column in table.experiment.columns), *times]
+    heads = ["system", *(_head(column) for column in table.experiment.columns), *times]
     rows = [heads, ["---"] * len(heads)]
     for system in table.experiment.systems:
         cells = [_rate_cell(table, system, column, index) for index, column in enumerate(table.experiment.columns)]
         rows.append([system.name, *cells, *_time_cells(table, system, goal)[: len(times)]])
     return ["| " + " | ".join(_cell_text(cell) for cell in row) + " |" for row in rows]
+
+
+def _head(column: Column) -> str:
+    measured = "EER" if column.kind == EER else "ACC"
+    return column.name if measured in column.name.split() else f"{column.name}, {measured}"
 
 
 def _cell_text(text: str) -> str:

@@ -145,6 +145,7 @@ def test_the_section_is_deterministic_and_whole(folders):
     assert once == again
     rows = [line for line in once.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 4 and len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert rows[0].startswith("| system | all \\| pairs, EER | ACC | training | to a dev EER of 10.00 % |")
     assert "paper 8.5 %" in rows[2] and rows[5].endswith("| – | – | – |")
     assert "- good beats fair: **reproduced** (all \\| pairs); good " in once
     assert "- fair beats good: **not reproduced** (ACC); " in once
