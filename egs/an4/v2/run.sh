@@ -40,8 +40,8 @@ v1=$RECIPE/../v1
 features=$v1/conf/features.toml
 models=$exp/$scale
 runs=()
-for system in $systems; do
-  for seed in $seeds; do runs+=("$system/seed$seed"); done
+for seed in $seeds; do
+  for system in $systems; do runs+=("$system/seed$seed"); done
 done
 url=http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz
 
@@ -104,5 +104,6 @@ fi
 
 if should_run 7 "Table: systems, seeds and what the paper claims"; then
   need "$models/${runs[0]}/test/scores" 6
-  sv-tabulate "$table" --exp "$models" --data "$data" --results "$results"
+  sv-tabulate "$table" --exp "$models" --data "$data" -o "$results" --charts "$(dirname "$results")/charts" --allow-missing \
+    --command "$(recipe_command)"
 fi

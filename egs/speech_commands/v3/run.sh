@@ -44,8 +44,8 @@ if [ -z "$systems" ]; then
   done
 fi
 runs=()
-for system in $systems; do
-  for seed in $seeds; do runs+=("$system/seed$seed"); done
+for seed in $seeds; do
+  for system in $systems; do runs+=("$system/seed$seed"); done
 done
 url=https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.01.tar.gz
 sha256=743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d
@@ -121,7 +121,7 @@ if should_run 7 "Tables: systems, seeds and what the papers claim; cosines betwe
   chosen=("$RECIPE"/conf/table*.toml)
   if [ -n "$tables" ]; then read -ra chosen <<<"$tables"; fi
   for table in "${chosen[@]}"; do
-    sv-tabulate "$table" --exp "$models" --data "$data" --results "$results"
+    sv-tabulate "$table" --exp "$models" --data "$data" -o "$results" --allow-missing --command "$(recipe_command)"
   done
   for name in train test; do
     embedded=()

@@ -1,0 +1,95 @@
+"""The recipes of tables of papers from end to end, with two tiny systems on miniature corpora of buzzing voices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = """
+title = "Tiny"
+seeds = [0]
+[[columns]]
+name = "Test"
+trials = "test/trials"
+[[systems]]
+name = "control"
+scores = "control/scores"
+deterministic = true
+[[systems]]
+name = "first"
+scores = "first/seed{seed}/test/scores"
+timing = "first/seed{seed}/timing.jsonl"
+[[systems]]
+name = "second"
+scores = "second/seed{seed}/test/scores"
+timing = "second/seed{seed}/timing.jsonl"
+[[claims]]
+text = "The first is better"
+better = "first"
+worse = "second"
+"""
+
+
+def write_voice(path, pitch, rng):
+    """Harmonics at a pitch, with a hum of their own, between silences."""
+    soundfile = pytest.importorskip("soundfile")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(12_000) / 16_000
+    pitches = np.cumsum(pitch * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(1, 4) * time))) / 16_000
+    voice = sum(np.sin(2 * np.pi * k * pitches) / k for k in range(1, 20)) * (np.abs(time - 0.375) < 0.3)
+    soundfile.write(path, 0.1 * voice + 1e-4 * rng.standard_normal(len(time)), 16_000, subtype="PCM_16")
+
+
+@pytest.fixture
+def options(tmp_path, tiny_config):
+    """Two systems, of which one is pre-trained, and a table of them."""
+    tiny = (tmp_path / tiny_config).read_text()
+    (tmp_path / "conf").mkdir()
+    for name in ("first", "second", "second.pretrain"):
+        (tmp_path / "conf" / f"{name}.toml").write_text(tiny)
+    (tmp_path / "table.toml").write_text(TABLE)
+    return ("--train-configs", "conf", "--seeds", "0", "--results", "out/RESULTS.md", "--nj", "1", "--threads", "1", "--device", "cpu")
+
+
+def test_an4_fills_its_table_and_a_second_run_repeats_nothing(run, tmp_path, options, rng):
+    for part, speakers in (("an4_clstk", ("fa", "fb", "mc", "md", "me")), ("an4test_clstk", ("fe", "mf", "mg"))):
+        for number, speaker in enumerate(speakers):
+            for take in range(3):
+                write_voice(tmp_path / "an4" / "wav" / part / speaker / f"t{take}-{speaker}-b.wav", 90 + 30 * number, rng)
+    words = (ROOT / "egs/an4/v2/run.sh", "--corpus", "an4", "--any-size", "true", "--num-dev", "2", "--systems", "first second", *options)
+    result = run(*words, "--table", "table.toml", timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    text = (tmp_path / "out/RESULTS.md").read_text()
+    assert "9 target / 27 nontarget" in text
+    assert "The first is better: **" in text
+    assert {"dev-eer-by-steps.svg", "dev-eer-by-seconds.svg"} <= {path.name for path in (tmp_path / "out/charts").iterdir()}
+    again = run(*words, "--table", "table.toml", "--stage", "4", "--stop-stage", "4", timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("already") == 2
+
+
+def test_speech_commands_goes_on_from_a_pretrained_model_and_fills_its_tables(run, tmp_path, options, rng):
+    for word in ("bed", "cat"):
+        for number in range(9):
+            for take in range(2):
+                write_voice(tmp_path / "corpus" / word / f"{number:08x}_nohash_{take}.wav", 90 + 20 * number, rng)
+    sizes = ("--words", "bed cat", "--num-test", "3", "--num-dev", "2", "--tables", "table.toml")
+    result = run(ROOT / "egs/speech_commands/v3/run.sh", "--corpus", "corpus", *sizes, *options, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    logs = {name: (tmp_path / f"exp/small/{name}/seed0/log/train.log").read_text() for name in ("first", "second")}
+    assert "tensors taken over" in logs["second"]
+    assert "tensors taken over" not in logs["first"]
+    assert "The first is better: **" in (tmp_path / "out/RESULTS.md").read_text()
+
+
+def test_a_scale_that_is_none_is_refused_before_any_work(run, tmp_path):
+    for recipe in ("an4/v2", "speech_commands/v3"):
+        result = run(ROOT / "egs" / recipe / "run.sh", "--scale", "huge")
+        assert result.returncode == 2
+        assert "--scale needs small or full, got 'huge'" in result.stderr
+    assert not list(tmp_path.iterdir())
