@@ -1,0 +1,1 @@
+"""Verification: enrolled speakers in a store, and decisions about recordings and streams."""
