@@ -14,7 +14,7 @@ from sv_toolkit.reporting.experiments import EER, SECONDS, Claim, Column, System
 from sv_toolkit.reporting.measures import Measure
 from sv_toolkit.reporting.provenance import Provenance, duration
 from sv_toolkit.reporting.results import FEW_SPEAKERS
-from sv_toolkit.reporting.tabulation import UNDECIDED, Cell, Finding, Table, common_dev_eer, mean_of_known, seconds_to, training_seconds
+from sv_toolkit.reporting.tabulation import Cell, Finding, Table, common_dev_eer, mean_of_known, seconds_to, training_seconds
 
 ABSENT = "–"
 BEGIN, END = "<!-- sv-tabulate: {} -->", "<!-- end of sv-tabulate: {} -->"
@@ -137,7 +137,7 @@ def _notes(finding: Finding, seconds: bool) -> str:
     notes = [f"{count} {'seeds' if seconds else 'speakers'}"]
     if not seconds and count < FEW_SPEAKERS:
         notes.append("rough: few speakers")
-    if finding.seeds_overlap and finding.verdict != UNDECIDED:
+    if finding.seeds_overlap:
         notes.append("single seeds of the two overlap")
     return ", ".join(notes)
 

@@ -41,7 +41,7 @@ class Finding:
     """A claim in one `place` (the name of a column, "" for seconds): the numbers of both systems, and what they decide.
 
     `difference` is better less worse; of seconds it is that of their logarithms, over seeds instead of speakers.
-    `seeds_overlap` says that some seed of the worse system is as good as some seed of the better one.
+    `seeds_overlap` says that neither system is ahead with all of its seeds; then nothing is decided.
     """
 
     place: str
@@ -156,18 +156,23 @@ def _rate_finding(
         return Finding(column.name, UNDECIDED, *means, why=measure.no_interval, seeds_overlap=overlap)
     first, second = (np.stack([each for each in runs.values[name, column.slug] if each is not None]) for name in names)
     found = measure.difference(first, second, num_replicates, seed)
-    return Finding(column.name, verdict(found.interval, sign), *means, found, seeds_overlap=overlap)
+    return Finding(column.name, verdict(found.interval, overlap, sign), *means, found, seeds_overlap=overlap)
 
 
-def verdict(interval: Interval, sign: int = 1) -> str:
-    """What the interval of better less worse says of a claim; `sign` is 1 where lower is better, -1 where higher is."""
+def verdict(interval: Interval, seeds_overlap: bool, sign: int = 1) -> str:
+    """What the interval of better less worse says of a claim; `sign` is 1 where lower is better, -1 where higher is.
+
+    The interval knows how speakers vary, not how trainings do, so every seed has to be on the same side, too.
+    """
+    if seeds_overlap:
+        return UNDECIDED
     low, high = sorted((sign * interval.low, sign * interval.high))
     return REPRODUCED if high < 0 else NOT_REPRODUCED if low > 0 else UNDECIDED
 
 
 def _overlap(better: Sequence[float | None], worse: Sequence[float | None], sign: int) -> bool:
     first, second = ([sign * value for value in values if value is not None] for values in (better, worse))
-    return max(first) >= min(second)
+    return max(first) >= min(second) and max(second) >= min(first)
 
 
 def mean_of_known(values: Sequence[float | None]) -> float | None:
@@ -209,7 +214,7 @@ def _seconds_finding(experiment: Experiment, claim: Claim, logs: Mapping[str, tu
         return Finding(place, UNDECIDED, *means, why=f"{len(pairs)} seed{'' if len(pairs) == 1 else 's'} with times of both systems")
     found = log_ratio(np.array(pairs, dtype=np.float64))
     overlap = _overlap(list(times[0].values()), list(times[1].values()), 1)
-    return Finding(place, verdict(found.interval), *means, found, seeds_overlap=overlap)
+    return Finding(place, verdict(found.interval, overlap), *means, found, seeds_overlap=overlap)
 
 
 def log_ratio(pairs: np.ndarray) -> Difference:

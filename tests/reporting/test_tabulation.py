@@ -82,7 +82,7 @@ def test_verdicts_of_a_known_order(folders, metric):
     (right,), (wrong,) = (findings for _, findings in found)
     assert (right.verdict, wrong.verdict) == ("reproduced", "not reproduced")
     assert right.difference.difference == pytest.approx(-wrong.difference.difference)
-    assert not right.seeds_overlap and wrong.seeds_overlap
+    assert not right.seeds_overlap and not wrong.seeds_overlap
 
 
 def test_systems_of_one_quality_are_undecided(folders):
@@ -97,7 +97,8 @@ def test_systems_of_one_quality_are_undecided(folders):
     (1, 2, -1, "reproduced"), (-2, -1, -1, "not reproduced"), (-1, 1, -1, "undecided"),
 ])  # fmt: skip
 def test_verdict_follows_from_the_side_of_zero(low, high, sign, expected):
-    assert verdict(Interval(low, high, 10, 5), sign) == expected
+    assert verdict(Interval(low, high, 10, 5), False, sign) == expected
+    assert verdict(Interval(low, high, 10, 5), True, sign) == "undecided"
 
 
 def test_cells_are_the_numbers_of_the_single_runs(folders):
