@@ -58,7 +58,9 @@ class PcmStream:
         if not self._waiting:
             raise AudioError("stdin: empty: no sound came")
         if self._waiting.startswith(_COMPRESSED):
-            raise AudioError(f"stdin: is neither WAV nor raw 16-bit samples (begins with {plain(self._waiting[:4])}); {_CONVERT}")
+            raise AudioError(
+                f"stdin: is neither WAV nor raw 16-bit samples (begins with {plain(self._waiting[:4].decode('latin-1'))}); {_CONVERT}"
+            )
         self._layout = self._wav_header() if self._waiting[:4] == b"RIFF" else _Layout(sample_rate, 1, None)
         self.sample_rate = self._layout.sample_rate
         if channel is None and self._layout.num_channels != 1:
