@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +88,41 @@ def test_speech_commands_goes_on_from_a_pretrained_model_and_fills_its_tables(ru
     assert "The first is better: **" in (tmp_path / "out/RESULTS.md").read_text()
 
 
+def write_keywords(folder, words, num_speakers, num_takes, rng):
+    for word in words:
+        for number in range(num_speakers):
+            for take in range(num_takes):
+                write_voice(folder / word / f"{number:08x}_nohash_{take}.wav", 90 + 20 * number, rng)
+
+
+def test_two_sources_are_read_in_turn_or_mixed_and_every_pair_of_keywords_is_tried(run, tmp_path, options, rng):
+    write_keywords(tmp_path / "corpus", ("bed", "cat", "happy"), 14, 2, rng)
+    tiny = (tmp_path / "tiny.toml").read_text()
+    (tmp_path / "conf/second_multireader.toml").write_text(tiny + "[sources.small]\nweight = 2.0\n")
+    table = TABLE.replace("test/trials", 'test/trials_cat_bed"\nenroll_spk2utt = "test/enroll').replace("second/", "second_multireader/")
+    table = table.replace("control/scores", "control/test/scores_cat_bed").replace('test/scores"', 'test/scores_cat_bed"')
+    (tmp_path / "table.toml").write_text(table)
+    sizes = ("--num-test", "4", "--num-dev", "2", "--num-small", "4", "--systems", "first second_multireader", "--tables", "table.toml")
+    result = run(ROOT / "egs/speech_commands/v2/run.sh", "--corpus", "corpus", *sizes, *options, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    counts = re.findall(r"trials_(\w+): (\d+) target, (\d+) nontarget", result.stderr)
+    same, other = ["4", "12"], ["8", "24"]  # four speakers and two takes: the clip of a model is not tried again
+    cases = {"bed_bed": same, "bed_cat": other, "cat_bed": other, "cat_cat": same, "all": ["24", "72"]}
+    assert {name: rest for name, *rest in counts} == cases
+    logs = {name: (tmp_path / f"exp/small/{name}/seed0/train.jsonl").read_text() for name in ("first", "second_multireader")}
+    assert "small.loss" in logs["second_multireader"]
+    assert "small.loss" not in logs["first"]
+    assert not speakers_of(tmp_path / "data/small") & speakers_of(tmp_path / "data/large")
+    assert "The first is better: **" in (tmp_path / "out/RESULTS.md").read_text()
+
+
+def speakers_of(folder):
+    return {line.split()[0] for line in (folder / "spk2utt").read_text().splitlines()}
+
+
 def test_a_scale_that_is_none_is_refused_before_any_work(run, tmp_path):
-    for recipe in ("an4/v2", "speech_commands/v3"):
+    for recipe in ("an4/v2", "speech_commands/v2", "speech_commands/v3"):
         result = run(ROOT / "egs" / recipe / "run.sh", "--scale", "huge")
         assert result.returncode == 2
         assert "--scale needs small or full, got 'huge'" in result.stderr
