@@ -79,6 +79,25 @@ def test_the_two_scales_of_a_system_differ_in_size_and_not_in_what_is_learned(pa
     assert full.network.options != small.network.options
 
 
+@named(FULL)
+def test_a_step_at_full_scale_gives_finite_gradients(path):
+    torch = pytest.importorskip("torch")
+    from sv_toolkit.losses.registry import make_loss
+    from sv_toolkit.losses.term import LossSize
+    from sv_toolkit.models.registry import architecture_entry
+    from sv_toolkit.training.config import read_train_config
+
+    torch.manual_seed(0)
+    config = read_train_config(path, {})
+    network = architecture_entry(config.network.name)[1](64, config.network.options)
+    embeddings = network.raw(torch.randn(6, 32, 64))
+    loss = make_loss(config.loss, LossSize(3, config.network.options.embedding_dim))
+    loss(embeddings.view(3, 2, -1), torch.tensor([[0, 0], [1, 1], [2, 2]])).loss.backward()
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    assert len(gradients) > 2
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_the_losses_that_a_comment_offers_are_losses(tmp_path):
     from sv_toolkit.losses.registry import loss_config
 
