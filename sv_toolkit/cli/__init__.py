@@ -38,4 +38,5 @@ COMMANDS = {
     "sv-report": "report",
     "sv-tabulate": "tabulate",
     "sv-info": "info",
+    "sv-export": "export",
 }
