@@ -117,12 +117,47 @@ def test_two_sources_are_read_in_turn_or_mixed_and_every_pair_of_keywords_is_tri
     assert "The first is better: **" in (tmp_path / "out/RESULTS.md").read_text()
 
 
+def test_every_arabic_speaker_is_tested_by_a_model_that_has_not_heard_them(run, tmp_path, options, rng):
+    write_keywords(tmp_path / "large", ("bed", "cat", "happy"), 12, 1, rng)
+    for keyword in ("next", "zero"):
+        for number in range(8):
+            for take in (1, 2):
+                write_voice(tmp_path / "arabic" / keyword / f"{number:08d}_NO_{take:02d}.wav", 90 + 40 * number, rng)
+    tiny = (tmp_path / "tiny.toml").read_text()
+    (tmp_path / "conf/second_multireader.toml").write_text(tiny + "[sources.small]\nweight = 2.0\n")
+    (tmp_path / "conf/first_large_alone.toml").write_text(tiny)
+    table = TABLE.replace("test/trials", 'test/trials_same"\nenroll_spk2utt = "test/enroll_same').replace("test/scores", "scores_same")
+    table = (
+        table.replace("control/scores", "control/scores_same")
+        .replace("first/", "first_large_alone/")
+        .replace("second/", "second_multireader/")
+    )
+    (tmp_path / "table.toml").write_text("\n".join(line for line in table.splitlines() if not line.startswith("timing")))
+    systems = ("--systems", "first_large_alone second_multireader", "--tables", "table.toml")
+    sizes = ("--num-enroll", "1", "--num-test", "3", "--num-dev", "2")
+    words = (ROOT / "egs/arabic_commands/v1/run.sh", "--corpus", "arabic", "--large", "large", *sizes, *systems, *options)
+    result = run(*words, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 8
+    data, models = tmp_path / "data", tmp_path / "exp/small"
+    assert speakers_of(data / "test") == {f"ar{number:08d}" for number in range(8)}
+    for fold in ("fold1", "fold2"):
+        train, tested = speakers_of(data / fold / "train"), speakers_of(data / fold / "tested")
+        assert len(train) == len(tested) == 4
+        assert not train & tested
+        assert train <= speakers_of(data / fold / "mixed")
+    scored = (models / "second_multireader/seed0/scores_same").read_text().split()[::3]
+    assert {model.rsplit("-", 1)[0] for model in scored} == speakers_of(data / "test")
+    assert [path.name for path in (models / "first_large_alone/seed0").glob("fold*")] == ["fold1"]
+    assert "The first is better: **" in (tmp_path / "out/RESULTS.md").read_text()
+
+
 def speakers_of(folder):
     return {line.split()[0] for line in (folder / "spk2utt").read_text().splitlines()}
 
 
 def test_a_scale_that_is_none_is_refused_before_any_work(run, tmp_path):
-    for recipe in ("an4/v2", "speech_commands/v2", "speech_commands/v3"):
+    for recipe in ("an4/v2", "arabic_commands/v1", "speech_commands/v2", "speech_commands/v3"):
         result = run(ROOT / "egs" / recipe / "run.sh", "--scale", "huge")
         assert result.returncode == 2
         assert "--scale needs small or full, got 'huge'" in result.stderr

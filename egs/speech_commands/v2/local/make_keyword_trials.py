@@ -31,8 +31,9 @@ def make_cases(data: DataDir, keyword_of: dict[str, str], models: dict[str, list
     for model, keys in models.items():
         own = keyword_of[keys[0]]
         for key, keyword in keyword_of.items():
+            pairs = cases.setdefault(f"{own}_{keyword}", [])
             if keyword != own or key not in enrolled:
-                cases.setdefault(f"{own}_{keyword}", []).append((model, key))
+                pairs.append((model, key))
     return cases
 
 
