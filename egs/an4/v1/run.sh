@@ -20,7 +20,8 @@ device=auto   # where to train: auto, cpu or cuda
 seed=0        # seed of the training
 num_dev=0     # training speakers to hold out, for tuning; their EER then decides which model is best
 any_size=false # accept a corpus of another size than the official release
-train_config= # training configuration [default: conf/train.toml of the recipe]
+train_config= # training configuration, such as conf/ecapa.toml [default: conf/train.toml of the recipe]
+system="GE2E LSTM" # what the rows of results call it
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 cmd=          # job runner [default: what cmd.sh says]
 
@@ -91,9 +92,9 @@ if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
   record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
-  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "$system, seed $seed" "${record[@]}" >>"$results"
   echo "Untrained control, the quietest tenth of the frames:"
   sv-eval "$data/test/trials" "$exp/control/scores"
-  echo "GE2E LSTM:"
+  echo "$system:"
   sv-eval "$data/test/trials" "$exp/test/scores"
 fi

@@ -23,7 +23,8 @@ enroll="1 2"  # numbers of utterances that enrollment models are made of
 num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers whose EER decides which model is best, out of the same
 wuw=          # folder of the WUW Corpus II: the model is tried across its sessions, too [default: not]
-train_config= # training configuration [default: conf/train.toml of the recipe]
+train_config= # training configuration, such as conf/ecapa.toml [default: conf/train.toml of the recipe]
+system="GE2E LSTM" # what the rows of results call it
 features_config= # filter banks and voice activity [default: conf/features.toml of the recipe]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 cmd=          # job runner [default: what cmd.sh says]
@@ -116,10 +117,10 @@ if should_run 7 "Evaluate"; then
   for name in test ${wuw:+wuw}; do
     control="$name, control: quietest tenth of the frames, untrained"
     sv-eval "$data/$name/trials" "$exp/control_$name/scores" --results-row "$control" >>"$results"
-    sv-eval "$data/$name/trials" "$exp/$name/scores" --results-row "$name, GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
+    sv-eval "$data/$name/trials" "$exp/$name/scores" --results-row "$name, $system, seed $seed" "${record[@]}" >>"$results"
     echo "$control:"
     sv-eval "$data/$name/trials" "$exp/control_$name/scores"
-    echo "$name, GE2E LSTM:"
+    echo "$name, $system:"
     sv-eval --by keyword "$data/$name/trials" "$exp/$name/scores"
   done
   for count in $enroll; do
@@ -127,8 +128,8 @@ if should_run 7 "Evaluate"; then
       list="test, enrolled with $count, $keyword keyword"
       evaluate=(sv-eval --enroll-spk2utt "$data/test/enroll${count}_$keyword" "$data/test/trials_enroll${count}_$keyword"
         "$exp/test/scores_enroll${count}_$keyword")
-      "${evaluate[@]}" --results-row "$list, GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
-      echo "$list, GE2E LSTM:"
+      "${evaluate[@]}" --results-row "$list, $system, seed $seed" "${record[@]}" >>"$results"
+      echo "$list, $system:"
       "${evaluate[@]}"
     done
   done
