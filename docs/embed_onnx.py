@@ -24,6 +24,8 @@ def main(model, recording):
     """Print the d-vector, one number a line."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
+    if [node.name for node in session.get_inputs()] != ["waveform"]:
+        raise SystemExit(f"{model}: takes more or something else than a waveform; sv-export --with-features writes what is needed here")
     dvector, num_frames = session.run(None, {"waveform": read_wav(recording, int(metadata["sample_rate"]))})
     if not dvector.any():
         raise SystemExit(f"{recording}: {num_frames} frames of speech are too few")

@@ -1,7 +1,8 @@
 """The waveform's features as ONNX operators: filter banks and cepstra as in `features.fbank` and `features.mfcc`.
 
 All that lies between a frame without offset and its spectrum (preemphasis, window, Fourier transform) is linear: one
-matrix, made in double precision, of which only the bins that a filter looks at are kept.
+matrix, made in double precision, of which only the bins that a filter looks at are kept.  On real recordings the result is
+nearer to the definition in double precision than that of the fast transform.
 """
 
 from __future__ import annotations

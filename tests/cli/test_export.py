@@ -49,6 +49,11 @@ def needs_runtime():
         pytest.importorskip(name)
 
 
+def embed_alone(model, wav):
+    words = [sys.executable, "-c", ALONE, str(ROOT / "docs/embed_onnx.py"), str(model), wav]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+
 def test_the_example_gives_the_dvectors_of_the_toolkit_without_it(model, recordings, tmp_path):
     needs_runtime()
     from sv_toolkit.embeddings.extract import Options, extract_dvectors
@@ -68,10 +73,12 @@ def test_the_example_gives_the_dvectors_of_the_toolkit_without_it(model, recordi
     assert np.abs(vectors - vectors[0]).max() > 1e-2  # a model that hears nothing would agree with anything
     run(model, tmp_path / "whole.onnx", "--with-features", *(f"--check={wav[key]}" for key in ids[:2]))
     for key in ids[:3]:
-        words = [sys.executable, "-c", ALONE, str(ROOT / "docs/embed_onnx.py"), str(tmp_path / "whole.onnx"), wav[key]]
-        result = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        result = embed_alone(tmp_path / "whole.onnx", wav[key])
         assert result.returncode == 0, result.stderr
         np.testing.assert_allclose(np.array(result.stdout.split(), float), expected[key], atol=1e-4)
+    run(model, tmp_path / "network.onnx")
+    result = embed_alone(tmp_path / "network.onnx", wav[ids[0]])
+    assert result.returncode == 1 and "takes more or something else than a waveform" in result.stderr
 
 
 def test_what_was_done_is_said_and_done_once(model, tmp_path):

@@ -13,6 +13,7 @@ from sv_toolkit.export.graph import Graph  # noqa: E402
 from sv_toolkit.features.fbank import FbankConfig, fbank  # noqa: E402
 from sv_toolkit.features.fbank import log_energy as reference_energy  # noqa: E402
 from sv_toolkit.features.mfcc import MfccConfig, mfcc  # noqa: E402
+from sv_toolkit.io.audio import AudioRequest, read_waveform  # noqa: E402
 
 CONFIGS = [
     FbankConfig(),
@@ -66,3 +67,23 @@ def test_too_short_waveforms_have_as_many_frames_as_they_have(num_samples, snip_
     assert count == len(expected)
     assert len(features) == max(len(expected), 1)
     np.testing.assert_allclose(features[: len(expected)], expected, atol=1e-3)
+
+
+def definition(samples, config):
+    """Log-mel energies in double precision, frame by frame."""
+    rows = []
+    for start in range(0, len(samples) - config.length_samples + 1, config.shift_samples):
+        frame = samples[start : start + config.length_samples].astype(np.float64) * 32768
+        frame = frame - frame.mean()
+        emphasized = frame - config.preemphasis_coefficient * np.append(frame[0], frame[:-1])
+        power = np.abs(np.fft.rfft(emphasized * config.window(), config.transform_size)[:-1]) ** 2
+        rows.append(np.log(np.maximum(power @ config.mel_filters(), np.finfo(np.float32).eps)))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("folder", "config"), [("an4/wav", FbankConfig()), ("wuw_keywords", FbankConfig(8000, num_mel_bins=23))])
+def test_features_of_real_recordings_agree_with_the_definition(folder, config, corpora, run):
+    graph = graph_of(config)
+    for path in sorted((corpora / folder).rglob("*.flac"))[::200]:
+        samples = read_waveform(AudioRequest(str(path), "", "", sample_rate=config.sample_rate)).samples
+        np.testing.assert_allclose(run(graph, waveform=samples)[0], definition(samples, config), atol=1e-3)
