@@ -7,7 +7,7 @@
 set -euo pipefail
 
 stage=0       # first stage to run
-stop_stage=6  # last stage to run
+stop_stage=7  # last stage to run
 skip_stages=  # stages to leave out, for example "1 3"
 corpus=       # folder that holds WORD/*.wav [default: the official release is downloaded]
 noise=        # folder of CLASS/FOLD-*.ogg, such as ESC-10, to train with [default: noise is made up]
@@ -41,6 +41,7 @@ if should_run 0 "Recipe v4: cepstra, i-vectors, LDA and PLDA"; then
 fi
 
 if should_run 1 "Recipe v1: filter banks, ECAPA-TDNN"; then
+  need "$exp/ivector/test/scores" 0
   "$RECIPE/../v1/run.sh" --stop-stage 4 --data "$data/fbank" --exp "$exp/ecapa" --train-config "$train_config" --threads "$threads" \
     --device "$device" ${noise:+--noise "$noise"} "${common[@]}"
 fi
@@ -55,7 +56,6 @@ fi
 
 if should_run 3 "Score: cosines, adaptive s-norm against the training speakers"; then
   need "$exp/ecapa/test/dvector.scp" 2
-  need "$exp/ivector/test/scores" 0
   sv-score "$trials/test/trials" --test "$exp/control/dvector.scp" -o "$exp/control/scores"
   for name in dev test; do
     own=$exp/ecapa/$name
@@ -83,23 +83,27 @@ if should_run 5 "Calibrate on the development speakers"; then
   sv-calibrate --model "$exp/ecapa" "$trials/dev/trials" "$exp/ecapa/dev/scores_cosine"
 fi
 
-if should_run 6 "Evaluate, and show all on one page"; then
+if should_run 6 "Evaluate"; then
   need "$exp/both/test/llrs" 5
   record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   row() { # NAME SCORES [OPTION...]
-    sv-eval "$trials/test/trials" "$2" --results-row "$1, seed $seed" "${@:3}" >>"$results"
+    sv-eval "$trials/test/trials" "$2" --results-row "$1, seed $seed" "${record[@]}" "${@:3}" >>"$results"
   }
   sv-eval "$trials/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
-  row "ECAPA-TDNN, cosine" "$exp/ecapa/test/scores_cosine" "${record[@]}"
-  row "ECAPA-TDNN, adaptive s-norm" "$exp/ecapa/test/llrs" --calibrated "${record[@]}"
-  row "i-vector, LDA and PLDA" "$exp/ivector/test/llrs" --calibrated "${record[@]}"
-  row "both, fused and calibrated" "$exp/both/test/llrs" --calibrated "${record[@]}"
+  row "ECAPA-TDNN, cosine" "$exp/ecapa/test/scores_cosine"
+  row "ECAPA-TDNN, adaptive s-norm" "$exp/ecapa/test/llrs" --calibrated
+  row "i-vector, LDA and PLDA" "$exp/ivector/test/llrs" --calibrated
+  row "both, fused and calibrated" "$exp/both/test/llrs" --calibrated
   echo "Both, fused and calibrated on the development speakers:"
-  sv-eval --calibrated --hull --by keyword "$trials/test/trials" "$exp/both/test/llrs"
+  sv-eval --calibrated --hull --by keyword "$trials/test/trials" "$exp/both/test/llrs" | tee "$exp/both/test/evaluation.txt"
+fi
+
+if should_run 7 "Show all on one page"; then
+  need "$exp/both/test/evaluation.txt" 6
   sv-report "both=$trials/test/trials,$exp/both/test/llrs" "ECAPA-TDNN=$trials/test/trials,$exp/ecapa/test/llrs" \
     "i-vector=$trials/test/trials,$exp/ivector/test/llrs" "control=$trials/test/trials,$exp/control/scores" --calibrated both \
     --calibrated ECAPA-TDNN --calibrated i-vector --model ECAPA-TDNN="$exp/ecapa" \
-    --embeddings ECAPA-TDNN="$exp/ecapa/test/dvector.scp,$data/fbank/test" --title "Speech Commands, seed $seed" "${record[@]}" \
-    -o "$exp/report.html" --charts "$exp/charts" >"$exp/report_rows.md"
+    --embeddings ECAPA-TDNN="$exp/ecapa/test/dvector.scp,$data/fbank/test" --title "Speech Commands, seed $seed" \
+    --wall-time "$(wall_time)" --command "$(recipe_command)" -o "$exp/report.html" --charts "$exp/charts" >"$exp/report_rows.md"
   echo "The report: $exp/report.html; a decision: sv-verify --model $exp/ecapa a.wav b.wav"
 fi
