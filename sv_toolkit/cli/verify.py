@@ -96,6 +96,8 @@ def _check_usage(recordings: tuple[Path, ...], store: Path | None, claim: str | 
     if (store is None) != (claim is None):
         raise click.UsageError(f"Missing option: {'--store' if store is None else '--claim'}: a claim is about a speaker of a store")
     needed = ([] if store is not None else ["ENROLLED"]) + ([] if stream else ["TEST"])
+    if stream and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("Missing sound on stdin: --stream is the end of a pipe, as of arecord -f S16_LE")
     if len(recordings) < len(needed):
         raise click.UsageError(f"Missing argument: {' '.join(needed)}")
     if len(recordings) > len(needed):
@@ -139,8 +141,7 @@ def _follow(
     margin = MARGIN if judge.calibration is not None and judge.purpose.threshold is None else None
     options = StreamOptions(history, margin if stop_accept is None else stop_accept, margin if stop_reject is None else stop_reject)
     follower = Follower(embedder, enrolled, enrolled_from, judge, options)
-    stdin: Any = click.get_binary_stream("stdin")
-    sound = PcmStream(stdin.read1, rate or embedder.sample_rate, channel)
+    sound = PcmStream(sys.stdin.buffer.read1, rate or embedder.sample_rate, channel)
     if sound.sample_rate < embedder.sample_rate:
         refuse_lower_rate(sound.sample_rate, embedder.sample_rate, "stdin", resample)
     for moment in follower.follow(resampled(sound.blocks(), sound.sample_rate, embedder.sample_rate)):

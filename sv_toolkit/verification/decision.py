@@ -6,6 +6,7 @@ for the next, so none is made up here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +52,10 @@ class Purpose:
     def __post_init__(self) -> None:
         if self.prior is not None and not 0 < self.prior < 1:
             raise ConfigError(f"prior must lie between 0 and 1, got {self.prior}")
-        if not (self.cost_miss > 0 and self.cost_fa > 0):
-            raise ConfigError(f"costs must be positive, got {self.cost_miss} and {self.cost_fa}")
+        if not (0 < self.cost_miss < math.inf and 0 < self.cost_fa < math.inf):
+            raise ConfigError(f"costs must be positive and finite, got {self.cost_miss} and {self.cost_fa}")
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise ConfigError(f"threshold is a cosine and lies in [-1, 1], got {self.threshold}")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
-from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError, examples, plain, shown
+from sv_toolkit.errors import MALFORMED, ConfigError, DataError, ModelError, OutputError, examples, plain, shown
 from sv_toolkit.io.files import locked, regular_file, sha256_bytes, whole_binary, write_text
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _read_record(path: Path) -> _Record:
             raise DataError(f"{plain(where)}: not a {KIND} of format {FORMAT}, which this version ({__version__}) reads")
         content.pop("toolkit_version", None)
         record = build(_Record, content, plain(where))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+    except MALFORMED:
         raise DataError(f"{plain(where)}: is not a {KIND}, or it is truncated; restore it or enroll again") from None
     for speaker in record.speakers:
         check_speaker_id(speaker)

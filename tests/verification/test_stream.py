@@ -12,6 +12,7 @@ from sv_toolkit.errors import AudioError, ConfigError
 from sv_toolkit.verification.decision import Judge, Purpose, cosine
 from sv_toolkit.verification.stream import Follower, StreamOptions, recut
 
+NO_WISHES = Purpose()
 CALIBRATION = Calibration((10.0,), -4.0, 0.05, FitList("trials", "0" * 12, 10, 10), ((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6)))
 
 
@@ -25,7 +26,7 @@ def samples(write_voice):
     return soundfile.read(write_voice("x", 130, 4.0), dtype="float32")[0]
 
 
-def follower(embedder, samples, calibration=CALIBRATION, purpose=Purpose(), **options):
+def follower(embedder, samples, calibration=CALIBRATION, purpose=NO_WISHES, **options):
     enrolled = embedder.embed(samples)
     return Follower(embedder, enrolled.vector, enrolled, Judge(calibration, purpose), StreamOptions(**options))
 
