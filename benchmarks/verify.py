@@ -19,10 +19,9 @@ from sv_toolkit.embeddings.waveform import Embedder
 from sv_toolkit.features.fbank import FbankConfig
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.features.vad import VadConfig
-from sv_toolkit.io.pcm import recut
 from sv_toolkit.models.store import Description, WindowConfig, make_network, save_model
 from sv_toolkit.verification.decision import Judge, Purpose, cosine
-from sv_toolkit.verification.stream import Follower
+from sv_toolkit.verification.stream import Follower, recut
 
 BIN = Path(__file__).resolve().parents[1] / "bin"
 RATE, SECONDS, ROUNDS = 16_000, 3.0, 5

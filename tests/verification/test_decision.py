@@ -106,7 +106,9 @@ def test_the_calibration_comes_from_the_folder_of_the_model_and_only_of_that_mod
         read_judge(tmp_path, "a", Purpose())
 
 
-@pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.0}, {"cost_miss": 0.0}, {"cost_fa": -1.0}, {"cost_fa": math.inf}, {"threshold": math.nan}])
+@pytest.mark.parametrize(
+    "wrong", [{"prior": 0.0}, {"prior": 1.0}, {"cost_miss": 0.0}, {"cost_fa": -1.0}, {"cost_fa": math.inf}, {"threshold": math.nan}]
+)
 def test_an_impossible_purpose_is_refused(wrong):
     with pytest.raises(ConfigError):
         Purpose(**wrong)
