@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -22,6 +22,8 @@ from sv_toolkit.cli.decision_options import (
 from sv_toolkit.cli.feature_options import prepare_process
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from sv_toolkit.embeddings.waveform import Embedder
     from sv_toolkit.verification.decision import Decision, Judge
     from sv_toolkit.verification.stream import Moment
@@ -141,7 +143,8 @@ def _follow(
     margin = MARGIN if judge.calibration is not None and judge.purpose.threshold is None else None
     options = StreamOptions(history, margin if stop_accept is None else stop_accept, margin if stop_reject is None else stop_reject)
     follower = Follower(embedder, enrolled, enrolled_from, judge, options)
-    sound = PcmStream(sys.stdin.buffer.read1, rate or embedder.sample_rate, channel)
+    stdin = cast("BufferedReader", sys.stdin.buffer)
+    sound = PcmStream(stdin.read1, rate or embedder.sample_rate, channel)
     if sound.sample_rate < embedder.sample_rate:
         refuse_lower_rate(sound.sample_rate, embedder.sample_rate, "stdin", resample)
     for moment in follower.follow(resampled(sound.blocks(), sound.sample_rate, embedder.sample_rate)):

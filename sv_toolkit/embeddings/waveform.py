@@ -215,6 +215,8 @@ def read_samples(request: AudioRequest, resample: bool = False) -> np.ndarray:
     waveform: Waveform = read_waveform(replace(request, resample=True))
     if waveform.recorded_rate < request.sample_rate:
         refuse_lower_rate(waveform.recorded_rate, request.sample_rate, plain(request.path), resample)
+    elif waveform.recorded_rate > request.sample_rate and not request.where:  # of a data directory there would be a line for each
+        logger.info("%s: converted from %d Hz to the model's %d Hz", plain(request.path), waveform.recorded_rate, request.sample_rate)
     return waveform.samples
 
 
@@ -239,7 +241,7 @@ def clipped_share(samples: np.ndarray) -> float:
     runs = np.zeros(len(samples), dtype=bool)
     for sign in (1, -1):
         at_limit = sign * samples >= FULL_SCALE
-        whole: np.ndarray = np.lib.stride_tricks.sliding_window_view(at_limit, CLIPPED_RUN).all(axis=1)
+        whole = np.all(np.lib.stride_tricks.sliding_window_view(at_limit, CLIPPED_RUN), axis=1)
         for offset in range(CLIPPED_RUN):
             runs[offset : offset + len(whole)] |= whole
     return float(runs.mean())
