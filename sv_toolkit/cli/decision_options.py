@@ -97,7 +97,13 @@ def print_record(content: dict[str, Any], as_json: bool) -> None:
         if key == "list" and made_of:
             click.echo(f"list {made_of['name']} {made_of['hash']}: {made_of['num_targets']} target, {made_of['num_nontargets']} nontarget")
         elif value is not None:
-            click.echo(f"{key} {value:.6f}" if isinstance(value, float) else f"{key} {value}")
+            click.echo(f"{key} {_in_words(value)}")
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 def print_moment(content: dict[str, Any], as_json: bool) -> None:

@@ -39,7 +39,7 @@ MARGIN = 3.0  # of the log-likelihood ratio: 20 times beyond the odds of the thr
 @decision_options
 @click.option("--stream", is_flag=True, help="The voice comes from stdin: WAV or raw 16-bit samples, little-endian, one channel.")
 @click.option("--rate", type=click.IntRange(1000, 768_000), help="--stream: hertz of raw samples.  [default: the model's]")
-@click.option("--history", type=float, default=10.0, show_default=True, help="--stream: seconds that a score looks back over.")
+@click.option("--history", type=float, default=5.0, show_default=True, help="--stream: seconds that a score looks back over.")
 @click.option(
     "--stop-accept", type=click.FloatRange(min=0), help="--stream: stop so far over the threshold.  [default: 3 with a calibration]"
 )

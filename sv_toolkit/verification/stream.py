@@ -18,6 +18,8 @@ from sv_toolkit.errors import AudioError, ConfigError
 from sv_toolkit.verification.decision import Decision, Judge, cosine
 from sv_toolkit.verification.store import Entry
 
+HISTORY = 5.0  # seconds; five windows of the paper, which its network embeds in half the time that they last, on one processor
+
 
 @dataclass(frozen=True)
 class StreamOptions:
@@ -29,7 +31,7 @@ class StreamOptions:
         stop_reject: stop when it lies this far under it; None: never.
     """
 
-    history: float = 10.0
+    history: float = HISTORY
     stop_accept: float | None = None
     stop_reject: float | None = None
 
