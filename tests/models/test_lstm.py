@@ -68,3 +68,18 @@ def test_the_papers_projections_are_the_slow_parameters():
 def test_impossible_sizes_are_refused(options):
     with pytest.raises(ConfigError):
         LstmConfig(**{"hidden_size": 12, "projection_size": 5, **options})
+
+
+@pytest.mark.parametrize(("initialization", "alike"), [("torch", True), ("xavier", False)])
+def test_the_papers_network_starts_with_embeddings_alike_unless_drawn_as_xavier(initialization, alike):
+    torch.manual_seed(0)
+    network = LstmDvector(40, LstmConfig(128, 64, 3, 64, initialization=initialization))
+    embeddings = network(1.5 * torch.randn(8, 1, 40) + torch.randn(8, 40, 40))
+    others = (embeddings @ embeddings.T)[~torch.eye(8, dtype=torch.bool)]
+    assert (others.mean() > 0.999) == alike
+    assert alike or all(float(bias.abs().max()) == 0 for name, bias in network.named_parameters() if "bias" in name)
+
+
+def test_an_unknown_initialization_is_refused():
+    with pytest.raises(ConfigError, match="initialization must be one of torch, xavier"):
+        LstmConfig(initialization="orthogonal")
