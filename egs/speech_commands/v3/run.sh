@@ -22,6 +22,7 @@ device=auto   # where to train: auto, cpu or cuda
 words="bed cat happy" # the keywords to take, or all
 num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers whose EER decides which model is best, out of the same
+copies=false  # train with slower and faster copies of the training speakers too, as speakers of their own (v1 does)
 train_configs= # folder of training configurations, one a system [default: conf/SCALE of the recipe]
 tables=       # systems, columns and claims: "FILE FILE ..." [default: conf/table*.toml of the recipe]
 results=      # file that the tables are written into [default: RESULTS.md of the recipe]
@@ -38,6 +39,8 @@ results=${results:-$RECIPE/RESULTS.md}
 features=$RECIPE/conf/features.toml
 v1=$RECIPE/../v1
 models=$exp/$scale
+train=train
+if [ "$copies" = true ]; then train=train_sp; fi
 if [ -z "$systems" ]; then
   for path in "$train_configs"/*.toml; do
     case $path in *.pretrain.toml) ;; *) systems+=" $(basename "$path" .toml)" ;; esac
@@ -56,24 +59,26 @@ if should_run 0 "Prepare the data directories"; then
     corpus=$data/download/speech_commands
   fi
   "$v1/local/prepare_speech_commands.py" --words "$words" --num-test "$num_test" --num-dev "$num_dev" "$corpus" "$data"
-  sv-make-trials "$data/test"
 fi
 
-if should_run 1 "Slower and faster copies of the training speakers"; then
-  need "$data/train/wav.scp" 0
-  sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
+if should_run 1 "Trials; where asked for, slower and faster copies of the training speakers"; then
+  need "$data/test/wav.scp" 0
+  sv-make-trials "$data/test"
+  if [ "$copies" = true ]; then
+    sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
+  fi
 fi
 
 if should_run 2 "Filter banks"; then
-  need "$data/train_sp/wav.scp" 1
-  for name in train_sp dev test; do
+  need "$data/test/trials" 1
+  for name in "$train" dev test; do
     job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
-  for name in train_sp dev test; do
+  for name in "$train" dev test; do
     job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
   done
 fi
@@ -86,11 +91,11 @@ if should_run 4 "Train"; then
     init=()
     if [ -e "$config.pretrain.toml" ]; then
       job "$models/$run/log/pretrain.log" sv-train --config "$config.pretrain.toml" "${options[@]}" \
-        --timing-log "$models/$run/pretrain_timing.jsonl" "$data/train_sp" "$models/$run/pretrain"
+        --timing-log "$models/$run/pretrain_timing.jsonl" "$data/$train" "$models/$run/pretrain"
       init=(--init "$models/$run/pretrain")
     fi
     job "$models/$run/log/train.log" sv-train --config "$config.toml" "${options[@]}" "${init[@]}" \
-      --timing-log "$models/$run/timing.jsonl" "$data/train_sp" "$models/$run"
+      --timing-log "$models/$run/timing.jsonl" "$data/$train" "$models/$run"
   done
 fi
 
@@ -100,10 +105,9 @@ if should_run 5 "Extract d-vectors, also of the training speakers for the histog
     job "$models/$run/log/dvector.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/test" "$models/$run/test"
   done
   job "$models/control/log/control.log" sv-extract-control "$data/test" "$models/control"
-  sv-subset-data --spk-list "$data/train/spk2utt" "$data/train_sp" "$data/train_original"
   for run in resnet_center/seed0 resnet_center_bases/seed0; do
     if [ -e "$models/$run/model.json" ]; then
-      job "$models/$run/log/dvector_train.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/train_original" "$models/$run/train"
+      job "$models/$run/log/dvector_train.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/$train" "$models/$run/train"
     fi
   done
 fi
