@@ -45,13 +45,18 @@ def command(
     """
     prepare_process()
     from sv_toolkit.embeddings.waveform import Embedder
+    from sv_toolkit.errors import plain
+    from sv_toolkit.verification.decision import warn_of_self
     from sv_toolkit.verification.identification import identify
     from sv_toolkit.verification.store import read_store
 
     purpose, embedder, known = make_purpose(prior, cost_miss, cost_fa, threshold), Embedder(model), read_store(store)
     known.refuse_other_model(embedder.digest)
     judge = open_judge("sv-identify", model, embedder, purpose, exit_code)
-    found = identify(known, embedder.embed_file(recording, channel, resample), judge)
+    test = embedder.embed_file(recording, channel, resample)
+    for entry in known.speakers.values():
+        warn_of_self(entry, test, plain(recording))
+    found = identify(known, test, judge)
     best = [asdict(candidate) for candidate in found.candidates[:top]]
     made_of = judge.calibration.list if judge.calibration is not None else None
     content = {

@@ -77,7 +77,8 @@ def command(
     _check_usage(recordings, store, claim, stream)
     prepare_process()
     from sv_toolkit.embeddings.waveform import Embedder
-    from sv_toolkit.verification.decision import cosine
+    from sv_toolkit.errors import plain
+    from sv_toolkit.verification.decision import cosine, warn_of_self
 
     purpose = make_purpose(prior, cost_miss, cost_fa, threshold)
     embedder = Embedder(model)
@@ -88,6 +89,7 @@ def command(
         decision = _follow(embedder, judge, enrolled, enrolled_from, channel, resample, as_json, named, **following)
     else:
         test = embedder.embed_file(recordings[-1], channel, resample)
+        warn_of_self(enrolled_from, test, plain(recordings[-1]))
         decision = judge.decide(cosine(enrolled, test.vector), enrolled_from, test)
         print_record(record(decision, **named, test=str(recordings[-1])), as_json)
     if exit_code and not decision.accepted:

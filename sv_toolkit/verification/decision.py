@@ -6,10 +6,10 @@ for the next, so none is made up here.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +17,12 @@ from sv_toolkit.backends.calibration import NAME, Calibration, FitList, read_cal
 from sv_toolkit.backends.cosine import length_normalize
 from sv_toolkit.backends.logistic import logit
 from sv_toolkit.data.quality import MEASURES
+from sv_toolkit.embeddings.waveform import Embedded
 from sv_toolkit.errors import ConfigError, ModelError, plain
 from sv_toolkit.metrics.detection import OperatingPoint
+from sv_toolkit.verification.store import Entry
 
-if TYPE_CHECKING:
-    from sv_toolkit.embeddings.waveform import Embedded
-    from sv_toolkit.verification.store import Entry
-
+logger = logging.getLogger("sv_toolkit")
 SIDES = ("enroll", "test")
 MAKE_ONE = "sv-calibrate TRIALS SCORES --model {model} makes one from labelled trials"
 
@@ -141,6 +140,13 @@ def lengths(enroll: Embedded | Entry, test: Embedded) -> dict[str, float]:
         for table, name in values.items()
         for side, what in zip(SIDES, (enroll, test))
     }
+
+
+def warn_of_self(enroll: Embedded | Entry, test: Embedded, where: str) -> None:
+    """Say where a recording is compared with itself."""
+    own = (enroll.digest,) if isinstance(enroll, Embedded) else enroll.utterances
+    if test.digest in own:
+        logger.warning("%s: is an enrolled recording itself; its score is no evidence", where)
 
 
 def read_judge(model: Path, digest: str, purpose: Purpose) -> Judge:

@@ -108,6 +108,16 @@ def test_everything_that_a_decision_rests_on_is_told(model, enrolled, voices):
     assert claim_of(model, enrolled, voices["abe1"]).stdout == result.stdout, "no state between calls"
 
 
+def test_an_enrolled_recording_proves_nothing(model, enrolled, voices):
+    for result in (
+        claim_of(model, enrolled, voices["abe0"]),
+        run(verify, "--model", model, voices["abe0"], voices["abe0"]),
+        run(identify, "--model", model, "--store", enrolled, voices["abe0"]),
+    ):
+        assert f"{voices['abe0']}: is an enrolled recording itself" in result.stderr
+    assert "itself" not in claim_of(model, enrolled, voices["abe1"]).stderr
+
+
 def test_prior_and_costs_move_the_threshold(model, enrolled, voices):
     calibrate(model, 0.5)
     told = lines(claim_of(model, enrolled, voices["abe1"], "--prior", 0.5, "--cost-fa", 100))
