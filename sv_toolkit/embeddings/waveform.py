@@ -93,6 +93,7 @@ class Embedded:
         num_frames: frames of features.
         num_voiced: frames that the network saw.
         digest: of the samples; the same sound has the same one.
+        clipped: share of the samples that stand at full scale, three or more in a row.
     """
 
     vector: np.ndarray
@@ -100,6 +101,7 @@ class Embedded:
     num_frames: int
     num_voiced: int
     digest: str
+    clipped: float = 0.0
 
 
 class Embedder:
@@ -146,7 +148,7 @@ class Embedder:
         if not np.isfinite(vector).all():
             raise AudioError("the network gives no finite vector for it")
         digest = sha256_bytes(samples.tobytes())[:DIGEST_DIGITS]
-        return Embedded(vector, len(samples) / self.sample_rate, len(features), len(inputs), digest)
+        return Embedded(vector, len(samples) / self.sample_rate, len(features), len(inputs), digest, clipped_share(samples))
 
     def _inputs(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features `(num_frames, dim)` and network input `(num_voiced, dim)`."""
@@ -178,10 +180,13 @@ class Embedder:
         Raises:
             AudioError: it cannot be read, or what `embed` refuses; names the file.
         """
-        return self.embed_request(AudioRequest(str(path), "", str(path), channel=channel, sample_rate=self.sample_rate), resample)
+        embedded = self.embed_request(AudioRequest(str(path), "", str(path), channel=channel, sample_rate=self.sample_rate), resample)
+        for concern in self.concerns(embedded):
+            logger.warning("%s: %s", plain(path), concern)
+        return embedded
 
     def embed_request(self, request: AudioRequest, resample: bool = False) -> Embedded:
-        """As `embed_file`, for part of a recording or one that a data directory describes.
+        """As `embed_file`, without its warnings, for part of a recording or one that a data directory describes.
 
         Args:
             resample: also convert recordings of a lower sample rate.
@@ -189,19 +194,19 @@ class Embedder:
         where = f"{request.where}: {plain(request.path)}" if request.where else plain(request.path)
         samples = read_samples(request, resample)
         try:
-            embedded = self.embed(samples)
+            return self.embed(samples)
         except AudioError as error:
             raise AudioError(f"{where}: {error}") from None
-        self._warn(where, samples, embedded)
-        return embedded
 
-    def _warn(self, where: str, samples: np.ndarray, embedded: Embedded) -> None:
-        speech, window = embedded.num_voiced * self.frame_shift, self.windows.window * self.frame_shift
+    def concerns(self, embedded: Embedded) -> list[str]:
+        """What makes scores of the recording less sure."""
+        found = []
         if embedded.num_voiced < self.windows.window:
-            logger.warning("%s: %.2f s of speech, less than one window of %.2f s: the score is less sure", where, speech, window)
-        share = clipped_share(samples)
-        if share > CLIPPED_SHARE:
-            logger.warning("%s: %.1f %% of the samples are clipped: lower the gain of the microphone", where, 100 * share)
+            speech, window = embedded.num_voiced * self.frame_shift, self.windows.window * self.frame_shift
+            found.append(f"{speech:.2f} s of speech, less than one window of {window:.2f} s: the score is less sure")
+        if embedded.clipped > CLIPPED_SHARE:
+            found.append(f"{100 * embedded.clipped:.1f} % of the samples are clipped: lower the gain of the microphone")
+        return found
 
 
 def read_samples(request: AudioRequest, resample: bool = False) -> np.ndarray:

@@ -61,9 +61,17 @@ def enroll_data(
                 first = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(bad.items())[:3])
                 raise TooManyBadError(f"{plain(data)}: {len(bad)} utterances cannot be used (--max-bad {max_bad}): {first}") from None
         on_progress(1)
+    _warn_of_concerns(embedder, new)
     for key, reason in bad.items():
         logger.warning("%s: left out: %s", plain(key), reason)
     return store.enroll(path, embedder.digest, _heard(new), update)
+
+
+def _warn_of_concerns(embedder: Embedder, new: dict[str, list[Embedded]]) -> None:
+    """One line for all recordings that are short or clipped, with the first of them as the example."""
+    concerns = [(speaker, concern) for speaker, own in new.items() for utterance in own for concern in embedder.concerns(utterance)]
+    if concerns:
+        logger.warning("%d recordings are short or clipped, such as one of %s: %s", len(concerns), plain(concerns[0][0]), concerns[0][1])
 
 
 def _heard(new: dict[str, list[Embedded]]) -> dict[str, list[Embedded]]:

@@ -209,6 +209,18 @@ def test_bad_utterances_are_named_and_allowed_only_so_far(model, voices, tmp_pat
     assert run(store, tmp_path / "store").stdout == "abe 1 1.20\n"
 
 
+def test_short_recordings_of_a_data_directory_are_one_line(model, write_voice, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    wavs = {f"s{i}-u": str(write_voice(f"short{i}", 100 + 50 * i, 0.45)) for i in range(3)}
+    write_table(data / "wav.scp", wavs)
+    write_table(data / "utt2spk", {key: key[:2] for key in wavs})
+    result = run(enroll, "--store", tmp_path / "store", "--model", model, data)
+    assert result.exit_code == 0
+    assert "warning: 3 recordings are short or clipped, such as one of s0" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
 def test_update_adds_and_nothing_else_changes_a_speaker(model, enrolled, voices):
     more = ["--store", enrolled, "--model", model, "--speaker", "abe", voices["abe1"]]
     refused = run(enroll, *more)
