@@ -26,6 +26,9 @@ else:
     T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 1 << 20
+MAX_REASON = 1000
+MAX_INTEGER = 1 << 63  # as in TOML
+TOO_LARGE = "holds a number that is too large to be read"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -37,6 +40,8 @@ def read_config(path: Path) -> dict[str, Any]:
     where = plain(path)
     if path.is_dir():
         raise ConfigError(f"{where}: is a directory, a configuration file (conf/*.toml) is needed")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{where}: is not a regular file (a device or a named pipe), a configuration file is needed")
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{where}: {path.stat().st_size} bytes, a configuration has at most {MAX_CONFIG_BYTES}")
@@ -57,6 +62,8 @@ def _parse_toml(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
+    except ValueError:  # of Python's limit on the digits of an integer, or a date that no calendar has
+        raise ConfigError(f"{where}: {TOO_LARGE}") from None
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
 
@@ -74,6 +81,8 @@ def _parse_json(text: str, where: str) -> dict[str, Any]:
         tables = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}:{error.lineno}: not JSON: {error.msg} (line {error.lineno} column {error.colno})") from None
+    except ValueError:
+        raise ConfigError(f"{where}: {TOO_LARGE}") from None
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
     if not isinstance(tables, dict):
@@ -108,7 +117,8 @@ def build(cls: type[T], table: Any, where: str) -> T:
     try:
         return cls(**values)
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        reason = str(error)  # it quotes the value, however long that is
+        raise ConfigError(f"{where}: {reason[:MAX_REASON]}{'...' if len(reason) > MAX_REASON else ''}") from None
 
 
 def nearest(key: str, known: typing.Iterable[str]) -> str:
@@ -151,6 +161,8 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
+    if isinstance(value, int) and abs(value) >= MAX_INTEGER:
+        raise ConfigError(f"{where} needs {wanted} of at most 63 bits, got one of {value.bit_length()}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

@@ -40,6 +40,10 @@ class TooManyBadError(SvError):
     """More utterances had to be skipped than --max-bad allows."""
 
 
+# What taking fields out of foreign JSON can raise: values of other types, numbers beyond limits, nesting without end.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One finding of a check: where it is, what is wrong, and what mends it."""

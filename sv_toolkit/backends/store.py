@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 from sv_toolkit import __version__
 from sv_toolkit.backends.registry import backend_entry
 from sv_toolkit.config import as_table, build
-from sv_toolkit.errors import ConfigError, ModelError, plain
+from sv_toolkit.errors import MALFORMED, ConfigError, ModelError, plain
 from sv_toolkit.io.files import locked, make_directory, regular_file, sha256_bytes, whole_binary, write_text
 
 FORMAT = 1
@@ -71,12 +71,14 @@ def read_stored(folder: Path) -> Stored:
     try:
         content = json.loads(where.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ModelError(f"{plain(where)}: format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}")
+            raise ModelError(
+                f"{plain(where)}: format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"
+            )
         arrays = content["arrays"]
         config, provenance = dict(content["config"]), dict(content["provenance"])
         provenance.update({part: dict(provenance[part]) for part in ("job", "counts") if part in provenance})
         return Stored(str(content["backend"]), config, provenance, int(arrays["size"]), str(arrays["sha256"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except MALFORMED:
         raise ModelError(f"{plain(where)}: is not the description of a back end, or it is truncated") from None
 
 

@@ -12,14 +12,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sv_toolkit.errors import SvError
+from sv_toolkit.errors import SvError, plain
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECONDS_BETWEEN_LINES = 10.0
@@ -31,6 +31,12 @@ class SvCommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", CONTEXT)
         super().__init__(*args, **kwargs)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        """Run the command as a program; first see to it that names of files are UTF-8."""
+        if args is None:
+            read_names_as_utf8()
+        return super().main(args, *rest, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with its exit code."""
@@ -47,6 +53,15 @@ class SvCommand(click.Command):
                 click.echo(f"{name}: {line}", err=True)
             _forget_stdout()
             sys.exit(status)
+
+
+def read_names_as_utf8() -> None:
+    """Start the interpreter anew in its UTF-8 mode where the locale says that names of files are something else.
+
+    Tables are UTF-8 whatever the locale is, and so are the paths in them; Python's own switch for the C locale can be off.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.ignore_environment and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
 
 
 class Terminated(BaseException):
@@ -76,7 +91,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 1, "error: out of memory; try a smaller --nj or smaller batches"
     if isinstance(error, OSError):
         what = os.strerror(error.errno) if error.errno else str(error)
-        where = f"{error.filename}: " if error.filename else "write failed: " if error.errno in (errno.ENOSPC, errno.EFBIG) else ""
+        where = f"{plain(error.filename)}: " if error.filename else "write failed: " if error.errno in (errno.ENOSPC, errno.EFBIG) else ""
         return 1, f"error: {where}{what}"
     raise error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv_toolkit.errors import DataError, ModelError, plain
+from sv_toolkit.errors import MALFORMED, DataError, ModelError, plain
 from sv_toolkit.io.archives import read_vectors
 from sv_toolkit.io.manifest import read_manifest
 
@@ -73,12 +73,14 @@ def model_of(scp: Path) -> str | None:
 
 
 def _declared_model(path: Path) -> str | None:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{plain(path)}: is not a regular file; mend or delete it")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return str(content["model_id"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *MALFORMED):
         raise DataError(f"{plain(path)}: not a JSON object with a model_id; mend or delete it") from None
 
 

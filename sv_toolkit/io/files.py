@@ -24,12 +24,19 @@ BETWEEN_ATTEMPTS = 0.02  # seconds between two looks at a lock that another proc
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """Write text that appears at `path` only when the block ends without an error."""
+    """Write text that appears at `path` only when the block ends without an error.
+
+    Raises:
+        OutputError: some of it is not UTF-8.
+    """
     with whole_binary(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
         try:
             yield text
             text.flush()
+        except UnicodeEncodeError as error:  # a name of a file that is not UTF-8: Python holds its bytes as surrogates
+            odd = plain(error.object[max(0, error.start - 40) : error.end + 10])
+            raise OutputError(f"{plain(path)}: is UTF-8 text, and a name that belongs in it is not: {odd}; rename that file") from None
         finally:
             text.detach()
 

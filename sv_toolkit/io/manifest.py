@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.errors import DataError, plain
+from sv_toolkit.errors import MALFORMED, DataError, plain
 from sv_toolkit.io.files import sha256_bytes, sha256_file, write_text
 
 FORMAT = 1
@@ -58,15 +58,17 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
         DataError: it is there but cannot be understood.
     """
     path = manifest_path(directory, name)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{plain(path)}: is not a regular file; delete it, and --overwrite makes the directory anew")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise DataError(f"{plain(path)}: manifest format {content['format']!r}, this version reads {FORMAT}; --overwrite makes it anew")
+            raise DataError(f"{plain(path)}: manifest format {plain(content['format'])}, this version reads {FORMAT}; --overwrite makes it anew")
         sizes = {file: {"size": int(known["size"]), "sha256": str(known["sha256"])} for file, known in content["files"].items()}
         return Manifest(name, dict(content["job"]), dict(content["counts"]), sizes)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except MALFORMED:
         raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
-from sv_toolkit.errors import ModelError, examples, plain
+from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
 from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes, whole_binary, write_text
 from sv_toolkit.ivector.config import IvectorConfig
 from sv_toolkit.ivector.gmm import FullGmm
@@ -146,7 +146,9 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
     try:
         content = json.loads(where.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ModelError(f"{plain(where)}: format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}")
+            raise ModelError(
+                f"{plain(where)}: format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"
+            )
         if content["alignment"] not in ALIGNMENTS:
             raise ModelError(f"{plain(where)}: alignment must be one of {', '.join(ALIGNMENTS)}")
         description = Description(
@@ -157,7 +159,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
             dict(content["provenance"]),
         )
         return description, {"size": int(content["weights"]["size"]), "sha256": str(content["weights"]["sha256"])}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except MALFORMED:
         raise ModelError(f"{plain(where)}: is not a description of an i-vector system, or it is truncated") from None
 
 

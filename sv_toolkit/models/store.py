@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
-from sv_toolkit.errors import ConfigError, ModelError, examples, plain
+from sv_toolkit.errors import MALFORMED, ConfigError, ModelError, examples, plain
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes, sha256_file, whole_binary, write_text
 from sv_toolkit.models.network import SpeakerNetwork
@@ -98,7 +98,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
         content = json.loads(where.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ModelError(
-                f"{plain(where)}: model format version {content['format']!r}, this toolkit ({__version__}) reads version {FORMAT}"
+                f"{plain(where)}: model format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"
             )
         description = Description(
             architecture=str(content["architecture"]),
@@ -110,7 +110,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
             provenance=dict(content["provenance"]),
         )
         return description, {"size": int(content["weights"]["size"]), "sha256": str(content["weights"]["sha256"])}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except MALFORMED:
         raise ModelError(f"{plain(where)}: is not a model description of this toolkit, or it is truncated") from None
 
 

@@ -154,7 +154,7 @@ def read_bases(folder: Path) -> dict[str, np.ndarray]:
         ModelError: the files are damaged, or do not belong together.
     """
     weights, names = folder / BASES, folder / SPEAKERS
-    if not (weights.exists() and names.exists()):
+    if not (weights.is_file() and names.is_file()):
         return {}
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -202,6 +202,8 @@ def _identification(record: Mapping[str, Any]) -> IdentificationRecord:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file of bounded size, None where there is something else in it."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{place(path)}: is not a regular file")
     with open(path, "rb") as stream:
         data = stream.read(MAX_DESCRIPTION_BYTES + 1)
     if len(data) > MAX_DESCRIPTION_BYTES:

@@ -65,6 +65,8 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         DataError: no such file, no line, or a line that cannot be understood.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{place(path)}: is not a regular file")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{place(path)}: is too large for a training log ({path.stat().st_size} bytes)")

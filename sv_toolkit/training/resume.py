@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sv_toolkit.errors import ModelError, examples, plain
+from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
 from sv_toolkit.io.files import whole_binary
 
 logger = logging.getLogger("sv_toolkit")
@@ -80,7 +80,7 @@ def is_regular(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as stream:
             return bool(json.loads(stream.metadata()["state"])["regular"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+    except (SafetensorError, OSError, *MALFORMED):
         return False
 
 
@@ -93,7 +93,7 @@ def load_newest(folder: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, 
     for path in checkpoints(folder):
         try:
             return _load(path, job)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, *MALFORMED) as error:
             logger.warning("%s is damaged (%s); falling back to the previous checkpoint", plain(path), plain(error))
     return None
 

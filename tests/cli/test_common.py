@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from sv_toolkit.cli.common import SvCommand
 from sv_toolkit.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def result_of(error):
@@ -35,3 +42,29 @@ def test_a_users_problem_is_one_line(error, words):
 @pytest.mark.parametrize("error", [ModuleNotFoundError("x", name="sv_toolkit.gone"), ZeroDivisionError("x")])
 def test_a_fault_of_ours_is_not_hidden(error):
     assert result_of(error).exception is error
+
+
+def test_names_of_files_are_utf_8_whatever_the_locale(tmp_path):
+    program = tmp_path / "sv-name"
+    program.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import click\n"
+        "from sv_toolkit.cli.common import SvCommand\n"
+        "@click.command(cls=SvCommand)\n"
+        "@click.argument('name')\n"
+        "def command(name):\n"
+        "    click.echo(f'{name} {sys.getfilesystemencoding()} {open(name).read()}')\n"
+        "command()\n"
+    )
+    name = tmp_path / "дом-é.txt"
+    name.write_text("ok")
+    plain_c = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, program, name], env=plain_c, capture_output=True)
+    assert done.stdout.decode() == f"{name} utf-8 ok\n", done.stderr
+
+
+def test_a_name_in_an_error_is_escaped():
+    result = result_of(FileNotFoundError(2, "No such file", "a\x1b[31mb"))
+    assert result.exit_code == 1
+    assert "a\\x1b[31mb: No such file" in result.stderr and "\x1b" not in result.stderr

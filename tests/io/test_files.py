@@ -266,3 +266,10 @@ def test_only_plain_files_are_regular(tmp_path):
     assert regular_file(tmp_path / "x")
     assert regular_file(tmp_path / "link")
     assert not any(regular_file(path) for path in (tmp_path / "pipe", tmp_path, tmp_path / "none", Path("/dev/null")))
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_one_line(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    with pytest.raises(OutputError, match="is UTF-8 text, and a name that belongs in it is not") as caught:
+        files.write_text(tmp_path / "table", f"utt {odd}/x.ark:3\n")
+    assert str(caught.value).isprintable() and not list(tmp_path.iterdir())
