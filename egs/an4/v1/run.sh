@@ -76,25 +76,35 @@ if should_run 4 "Train"; then
     --device "$device" --threads "$threads" "$data/train_sp" "$exp"
 fi
 
-if should_run 5 "Extract d-vectors, and the untrained control"; then
+if should_run 5 "Extract d-vectors, their mean over the training speakers, and the untrained control"; then
   need "$exp/model.json" 4
-  job "$exp/log/dvector.log" sv-extract-dvector --nj "$nj" "$exp" "$data/test" "$exp/test"
+  sv-subset-data --utt-list "$data/train/utt2spk" "$data/train_sp" "$data/train_original"
+  for name in train_original test; do
+    job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp" "$data/$name" "$exp/$name"
+  done
+  sv-train-backend --lda-dim 0 --length-norm unit --plda none "$exp/train_original/dvector.scp" "$data/train_original" "$exp/centering"
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi
 
-if should_run 6 "Score"; then
-  need "$exp/test/dvector.scp" 5
-  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" -o "$exp/test/scores"
+if should_run 6 "Score: cosines of the d-vectors, and of what they differ from the mean"; then
+  need "$exp/centering/backend.json" 5
+  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" -o "$exp/test/scores_cosine"
+  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" --backend "$exp/centering" -o "$exp/test/scores"
   sv-score "$data/test/trials" --test "$exp/control/dvector.scp" -o "$exp/control/scores"
 fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
   record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
-  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "$system, seed $seed" "${record[@]}" >>"$results"
+  {
+    sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained"
+    sv-eval "$data/test/trials" "$exp/test/scores_cosine" --results-row "$system, cosine, seed $seed" "${record[@]}"
+    sv-eval "$data/test/trials" "$exp/test/scores" --results-row "$system, centred, seed $seed" "${record[@]}"
+  } >>"$results"
   echo "Untrained control, the quietest tenth of the frames:"
   sv-eval "$data/test/trials" "$exp/control/scores"
-  echo "$system:"
+  echo "$system, cosine:"
+  sv-eval "$data/test/trials" "$exp/test/scores_cosine"
+  echo "$system, centred:"
   sv-eval "$data/test/trials" "$exp/test/scores"
 fi
