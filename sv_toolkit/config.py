@@ -85,9 +85,17 @@ def _parse_json(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: {TOO_LARGE}") from None
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
+    _refuse_half_characters(tables, where)
     if not isinstance(tables, dict):
         raise ConfigError(f"{where}: an object (a table of keys) is needed at the top, got {type(tables).__name__}")
     return tables
+
+
+def _refuse_half_characters(tables: Any, where: str) -> None:
+    try:
+        json.dumps(tables, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: holds half a character (a surrogate alone)") from None
 
 
 def build(cls: type[T], table: Any, where: str) -> T:
@@ -162,7 +170,7 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
     if isinstance(value, int) and abs(value) >= MAX_INTEGER:
-        raise ConfigError(f"{where} needs {wanted} of at most 63 bits, got one of {value.bit_length()}")
+        raise ConfigError(f"{where} is too large: it needs {wanted} of at most 63 bits, got one of {value.bit_length()}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

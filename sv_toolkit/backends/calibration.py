@@ -177,6 +177,20 @@ def _mapped(
     weights: tuple[float, ...], offset: float, measures: tuple[QualityRange, ...], scores: np.ndarray, quality: QualityValues
 ) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return refuse_infinite(_weighted(weights, offset, measures, scores, quality))
+
+
+def refuse_infinite(ratios: np.ndarray) -> np.ndarray:
+    """`ratios`, or DataError where weights of a file are so large that they overflow."""
+    if not np.isfinite(ratios).all():
+        raise DataError("log-likelihood ratios are not finite: the weights or the offset are too large for these scores")
+    return ratios
+
+
+def _weighted(
+    weights: tuple[float, ...], offset: float, measures: tuple[QualityRange, ...], scores: np.ndarray, quality: QualityValues
+) -> np.ndarray:
     total = weights[0] * scores + offset
     for weight, measure in zip(weights[1:], measures):
         if measure.name not in quality:

@@ -19,7 +19,7 @@ from sv_toolkit import __version__
 from sv_toolkit.backends.registry import backend_entry
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import MALFORMED, ConfigError, ModelError, plain
-from sv_toolkit.io.files import locked, make_directory, regular_file, sha256_bytes, whole_binary, write_text
+from sv_toolkit.io.files import locked, make_directory, read_json, regular_file, sha256_bytes, whole_binary, write_text
 
 FORMAT = 1
 ARRAYS, DESCRIPTION = "backend.safetensors", "backend.json"
@@ -69,7 +69,7 @@ def read_stored(folder: Path) -> Stored:
     """
     where = _file(folder, DESCRIPTION)
     try:
-        content = json.loads(where.read_text(encoding="utf-8"))
+        content = read_json(where)
         if content["format"] != FORMAT:
             raise ModelError(
                 f"{plain(where)}: format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"

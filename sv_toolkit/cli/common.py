@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sv_toolkit.errors import SvError, plain
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECONDS_BETWEEN_LINES = 10.0
+LONGEST_LINE = 4000  # characters of an error that quotes something foreign
 
 
 class SvCommand(click.Command):
@@ -47,7 +47,7 @@ class SvCommand(click.Command):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (SvError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt, Terminated) as error:
+        except (SvError, OSError, MemoryError, ModuleNotFoundError, UnicodeEncodeError, KeyboardInterrupt, Terminated) as error:
             status, line = explain(error)
             if line:
                 click.echo(f"{name}: {line}", err=True)
@@ -81,7 +81,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, BrokenPipeError):
         return 141, ""
     if isinstance(error, SvError):
-        return 1, f"error: {error}"
+        text = str(error)
+        return 1, f"error: {text[:LONGEST_LINE]}{'...' if len(text) > LONGEST_LINE else ''}"
+    if isinstance(error, UnicodeEncodeError):
+        return 1, f"error: not UTF-8, so it cannot be printed: {plain(error.object)}; rename that file"
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("sv_toolkit"):
         return (
             1,
@@ -163,15 +166,14 @@ class Progress:
 
 def write_lines(lines: Iterable[bytes], output: Path | None) -> None:
     """Lines to the file `output`, whole or not at all, or to stdout."""
-    from sv_toolkit.io.files import make_directory, whole_binary
+    from sv_toolkit.io.files import make_directory, remove_leftovers_of, whole_binary
 
     if output is None:
         sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
         return
     make_directory(output.parent)
-    for leftover in output.parent.glob(f".{escape(output.name)}.????????.tmp"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed
+    remove_leftovers_of(output)
     with whole_binary(output) as stream:
         stream.writelines(lines)
 

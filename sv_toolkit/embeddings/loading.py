@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from sv_toolkit.errors import MALFORMED, DataError, ModelError, plain
 from sv_toolkit.io.archives import read_vectors
+from sv_toolkit.io.files import read_json
 from sv_toolkit.io.manifest import read_manifest
 
 MANIFEST = ".manifest.json"
@@ -76,7 +76,7 @@ def _declared_model(path: Path) -> str | None:
     if path.exists() and not path.is_file():
         raise DataError(f"{plain(path)}: is not a regular file; mend or delete it")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return str(content["model_id"])
     except FileNotFoundError:
         return None

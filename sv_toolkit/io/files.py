@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
+import json
 import os
 import socket
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from sv_toolkit.errors import OutputError, plain
 
@@ -69,6 +72,21 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text)
 
 
+def read_json(path: Path) -> Any:
+    """The JSON value in the text file at `path`.
+
+    Raises:
+        ValueError: there is something else in it, or half a character that could not be written out again.
+        RecursionError: it is nested too deeply.
+        OSError: it is missing, or no regular file.
+    """
+    if not regular_file(path) and Path(path).exists():
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    value = json.loads(Path(path).read_text(encoding="utf-8"))
+    json.dumps(value, ensure_ascii=False).encode("utf-8")  # a surrogate alone is no character
+    return value
+
+
 def current_umask() -> int:
     """The permission bits that new files are denied."""
     mask = os.umask(0o077)
@@ -106,6 +124,12 @@ def remove_leftovers(directory: Path) -> None:
     for leftover in directory.glob(".*.????????.tmp"):
         if leftover.is_file() and not leftover.is_symlink():
             leftover.unlink()
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Drop what killed writers of the file `path` left beside it; for files that no lock protects and one run writes."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.????????.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 _held_locks: set[int] = set()

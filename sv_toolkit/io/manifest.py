@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_toolkit.errors import MALFORMED, DataError, plain
-from sv_toolkit.io.files import sha256_bytes, sha256_file, write_text
+from sv_toolkit.io.files import read_json, sha256_bytes, sha256_file, write_text
 
 FORMAT = 1
 LARGE = 1 << 24  # larger files are compared by size when a run asks whether its work is done; --read-data compares digests
@@ -61,9 +61,11 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
     if path.exists() and not path.is_file():
         raise DataError(f"{plain(path)}: is not a regular file; delete it, and --overwrite makes the directory anew")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT:
-            raise DataError(f"{plain(path)}: manifest format {plain(content['format'])}, this version reads {FORMAT}; --overwrite makes it anew")
+            raise DataError(
+                f"{plain(path)}: manifest format {plain(content['format'])}, this version reads {FORMAT}; --overwrite makes it anew"
+            )
         sizes = {file: {"size": int(known["size"]), "sha256": str(known["sha256"])} for file, known in content["files"].items()}
         return Manifest(name, dict(content["job"]), dict(content["counts"]), sizes)
     except FileNotFoundError:

@@ -292,9 +292,9 @@ def format_table(entries: Mapping[str, str]) -> str:
         ValueError: a key that is not one word, or a value with line ends: the file would read back as something else.
     """
     for key, value in entries.items():
-        if len(key.split()) != 1 or key != key.strip() or value != value.strip() or _CONTROL.search(value):
+        if len(key.split()) != 1 or key != key.strip() or value != value.strip(" \t") or _CONTROL.search(value):
             raise ValueError(f"cannot write the table entry {shown(key)} -> {shown(value)}")
-    return "".join(f"{key} {entries[key]}".rstrip() + "\n" for key in sorted(entries))
+    return "".join(f"{key} {entries[key]}".rstrip(" \t") + "\n" for key in sorted(entries))
 
 
 def write_table(path: Path, entries: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
-from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes, whole_binary, write_text
+from sv_toolkit.io.files import make_directory, read_json, regular_file, sha256_bytes, whole_binary, write_text
 from sv_toolkit.ivector.config import IvectorConfig
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.total_variability import TotalVariability
@@ -144,7 +144,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
     if not regular_file(where) or where.stat().st_size > MAX_DESCRIPTION_BYTES:
         raise ModelError(f"{plain(where)}: missing or no description: {plain(folder)} is not a folder that sv-train-ivector has finished")
     try:
-        content = json.loads(where.read_text(encoding="utf-8"))
+        content = read_json(where)
         if content["format"] != FORMAT:
             raise ModelError(
                 f"{plain(where)}: format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"

@@ -21,11 +21,12 @@ from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import MALFORMED, ConfigError, ModelError, examples, plain
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes, sha256_file, whole_binary, write_text
+from sv_toolkit.io.files import make_directory, read_json, regular_file, sha256_bytes, sha256_file, whole_binary, write_text
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.registry import architecture_entry
 
 FORMAT = 1
+MAX_FEATURE_DIM = 1 << 20
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 MAX_DESCRIPTION_BYTES = 1 << 24
 
@@ -95,18 +96,20 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
     """
     where = _model_file(folder, DESCRIPTION)
     try:
-        content = json.loads(where.read_text(encoding="utf-8"))
+        content = read_json(where)
         if content["format"] != FORMAT:
             raise ModelError(
                 f"{plain(where)}: model format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"
             )
+        if not 0 < int(content["feature_dim"]) <= MAX_FEATURE_DIM:
+            raise ValueError("feature_dim")
         description = Description(
             architecture=str(content["architecture"]),
             network=dict(content["network"]),
             feature_dim=int(content["feature_dim"]),
             input=build(InputConfig, content["input"], f"{plain(where)}: input"),
             windows=build(WindowConfig, content["windows"], f"{plain(where)}: windows"),
-            features=dict(content["features"]),
+            features={kind: {**made, "config": dict(made["config"])} for kind, made in content["features"].items()},
             provenance=dict(content["provenance"]),
         )
         return description, {"size": int(content["weights"]["size"]), "sha256": str(content["weights"]["sha256"])}

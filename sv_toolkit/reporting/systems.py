@@ -20,6 +20,7 @@ from sv_toolkit.reporting.training_logs import LOG, TrainingLog, read_training
 
 DESCRIPTION, BASES, SPEAKERS = "model.json", "loss.safetensors", "speakers.txt"
 MAX_DESCRIPTION_BYTES = 1 << 24
+MAX_COUNT = 1 << 53
 MAX_SPEAKERS_BYTES = 1 << 28
 
 
@@ -197,6 +198,8 @@ def _identification(record: Mapping[str, Any]) -> IdentificationRecord:
     anchors, candidates, speakers = (int(record[key]) for key in ("num_anchors", "num_candidates", "num_speakers"))
     if not (0 <= accuracy <= 1 and 0 <= eer <= 1):
         raise ValueError("a rate is a fraction")
+    if not all(0 <= number < MAX_COUNT for number in (anchors, candidates, speakers, count or 0)):
+        raise ValueError("a number of utterances or speakers")
     return IdentificationRecord(None if count is None else int(count), accuracy, eer, anchors, candidates, speakers)
 
 

@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import MALFORMED, ConfigError, DataError, ModelError, OutputError, examples, plain, shown
-from sv_toolkit.io.files import locked, regular_file, sha256_bytes, whole_binary, write_text
+from sv_toolkit.io.files import locked, read_json, regular_file, sha256_bytes, whole_binary, write_text
 
 if TYPE_CHECKING:
     from sv_toolkit.embeddings.waveform import Embedded
@@ -147,7 +147,7 @@ def _read_record(path: Path) -> _Record:
     if where.stat().st_size > MAX_BYTES:
         raise DataError(f"{plain(where)}: {where.stat().st_size} bytes is too large for a speaker store")
     try:
-        content = json.loads(where.read_text(encoding="utf-8"))
+        content = read_json(where)
         if content.pop("kind") != KIND or content.pop("format") != FORMAT:
             raise DataError(f"{plain(where)}: not a {KIND} of format {FORMAT}, which this version ({__version__}) reads")
         content.pop("toolkit_version", None)

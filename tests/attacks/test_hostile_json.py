@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -79,7 +79,29 @@ def write_ivector_config(folder):
     return path, lambda: build(IvectorConfig, read_config(path), str(path))
 
 
+def write_model_description(folder):
+    store = pytest.importorskip("sv_toolkit.models.store")
+    content = {
+        "format": 1,
+        "architecture": "lstm",
+        "network": {},
+        "feature_dim": 5,
+        "provenance": {},
+        "weights": {"size": 1, "sha256": "0"},
+    }
+    tables = {"input": {}, "windows": {"window": 20, "shift": 10, "shortest": 8}, "features": {"fbank": {"config": {}}}}
+    (folder / "model.json").write_text(json.dumps({**content, **tables}))
+
+    def read():
+        description, _ = store.read_description(folder)
+        assert description.feature_dim > 0
+        assert all(isinstance(made["config"], dict) for made in description.features.values())
+
+    return folder / "model.json", read
+
+
 KINDS = [
+    write_model_description,
     write_manifest_file,
     write_back_end,
     write_ivector_description,
@@ -166,6 +188,20 @@ def test_a_number_beyond_64_bits_is_refused_and_not_overflown(key, number, form,
     path.write_text(form.format(key=key, number=number))
     with pytest.raises(ConfigError, match=r"x\.(json|toml): "):
         build(Options, read_config(path), str(path))
+
+
+def test_ratios_that_overflow_are_refused_and_not_written(tmp_path):
+    scores, is_target, trials = scores_and_labels()
+    found = calibrate(scores[:, 0], is_target, trials)
+    with pytest.raises(SvError, match="not finite"):
+        replace(found, weights=(1.7e308,)).llr(np.array([0.0, 10.0]))
+
+
+def test_half_a_character_is_refused_where_it_is_read(tmp_path):
+    file, read = write_calibration_file(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "scoring": "\ud800"}))
+    with pytest.raises(SvError, match="half a character"):
+        read()
 
 
 def test_a_device_is_no_configuration(tmp_path):

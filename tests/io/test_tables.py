@@ -174,3 +174,10 @@ def test_an_entry_that_would_read_back_as_something_else_is_not_written(tmp_path
     with pytest.raises(ValueError, match="cannot write"):
         write_table(tmp_path / "t", dict([entry]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_with_odd_blanks_at_its_ends_is_written_as_it_was_read(tmp_path):
+    (tmp_path / "wav.scp").write_text("a \u2028x.wav\nb y.wav\u2029\n", encoding="utf-8")
+    table = read_table(tmp_path / "wav.scp")
+    write_table(tmp_path / "again", table)
+    assert read_table(tmp_path / "again") == table
