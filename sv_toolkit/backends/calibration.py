@@ -24,6 +24,7 @@ KIND, NAME = "calibration", "calibration.json"
 # affine map makes ideal, a fit here comes nearest to the lowest costs at all three, also from a few hundred targets.
 DEFAULT_PRIOR = 0.05
 CURVE_POINTS = 500
+LARGEST = 1e300  # of log-likelihood ratios
 FEW_TARGETS, FEW_SPEAKERS = 30, 20
 
 logger = logging.getLogger("sv_toolkit")
@@ -183,7 +184,7 @@ def _mapped(
 
 def refuse_infinite(ratios: np.ndarray) -> np.ndarray:
     """`ratios`, or DataError where weights of a file are so large that they overflow."""
-    if not np.isfinite(ratios).all():
+    if not (np.abs(ratios) < LARGEST).all():  # nor what rounding to decimals makes of them
         raise DataError("log-likelihood ratios are not finite: the weights or the offset are too large for these scores")
     return ratios
 
