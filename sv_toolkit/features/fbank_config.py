@@ -56,12 +56,13 @@ class FbankConfig:
     def __post_init__(self) -> None:
         if not 100 <= self.sample_rate <= 1_000_000:
             raise ConfigError(f"sample_rate must lie in [100, 1000000] Hz, got {self.sample_rate}")
+        for name in ("frame_length", "frame_shift"):
+            if not 0 < getattr(self, name) <= 10:
+                raise ConfigError(f"{name} is in seconds, above 0 and at most 10, got {getattr(self, name)}")
         if self.shift_samples < 1 or self.length_samples < 2:
             raise ConfigError(
                 f"frame_shift must be at least one sample and frame_length two, got {self.frame_shift} s and {self.frame_length} s at {self.sample_rate} Hz"
             )
-        if self.frame_length > 10:
-            raise ConfigError(f"frame_length is in seconds and at most 10, got {self.frame_length}")
         if self.window_type not in WINDOW_TYPES:
             raise ConfigError(f"window_type must be one of {', '.join(WINDOW_TYPES)}, got {self.window_type!r}")
         if not 0 <= self.preemphasis_coefficient <= 1:
