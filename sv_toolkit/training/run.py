@@ -252,6 +252,11 @@ def _introduce(
         raise ConfigError(
             f"chunk_utterances = {config.trainer.chunk_utterances}: {config.network.name} has batch normalisation, which needs the whole batch at once; set it to 0"
         )
+    smallest = min(source.batch.num_speakers * source.batch.num_utterances for source in sources)
+    if processes.number > smallest:
+        raise ConfigError(
+            f"{processes.number} processes cannot share a batch of {smallest} utterances; start fewer, or raise num_speakers in [batch]"
+        )
     for source in sources if len(sources) > 1 else ():
         logger.info(
             "source %s: weight %g, %d speakers, batches of %d x %d", source.name, source.weight, len(source.examples.speakers),

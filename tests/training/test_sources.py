@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 
@@ -12,6 +13,7 @@ import torch
 from sv_toolkit.errors import ConfigError, DataError, ModelError
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
+from sv_toolkit.training.processes import Processes
 from sv_toolkit.training.run import Options, run_training
 from sv_toolkit.training.sources import NamedData, load_sources
 
@@ -115,3 +117,12 @@ def test_speaker_bases_are_kept_beside_the_model_in_the_order_of_the_speakers(da
     run_training(train_config({**tables, "loss": {"name": "softmax"}}, "x"), Options(data, tmp_path / "exp"))
     assert load_file(tmp_path / "exp/loss.safetensors")["bases"].shape == (6, 4)
     assert (tmp_path / "exp/speakers.txt").read_text().split() == [f"s{i:02d}" for i in range(6)]
+
+
+def test_more_processes_than_utterances_of_a_batch_are_refused(data, tables, tmp_path, monkeypatch):
+    class Crowd(Processes):
+        number = 13
+
+    monkeypatch.setattr("sv_toolkit.training.run.joined_processes", lambda *_: contextlib.nullcontext(Crowd()))
+    with pytest.raises(ConfigError, match="13 processes cannot share a batch of 12 utterances"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
