@@ -120,7 +120,7 @@ if should_run 6 "Score"; then
   done
 fi
 
-if should_run 7 "Tables: systems, seeds and what the papers claim; cosines between speakers"; then
+if should_run 7 "Tables: systems, seeds and what the papers claim; cosines between speakers with and without L_BS"; then
   need "$models/${runs[0]}/test/scores" 6
   chosen=("$RECIPE"/conf/table*.toml)
   if [ -n "$tables" ]; then read -ra chosen <<<"$tables"; fi
@@ -134,6 +134,8 @@ if should_run 7 "Tables: systems, seeds and what the papers claim; cosines betwe
     done
     if [ ${#embedded[@]} -eq 4 ]; then
       sv-report "${embedded[@]}" --title "Cosines between speakers, $name" -o "$models/between_speakers_$name.html" --charts "$models/charts_$name"
+      mkdir -p "$(dirname "$results")/charts"
+      cp "$models/charts_$name/impostor-cosines.svg" "$(dirname "$results")/charts/between-speakers-$name.svg"
     fi
   done
 fi
