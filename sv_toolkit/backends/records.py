@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build, read_config
 from sv_toolkit.errors import ConfigError, plain, shown
-from sv_toolkit.io.files import make_directory, regular_file, remove_leftovers_of, write_text
+from sv_toolkit.io.files import regular_file, write_lone_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,8 +31,7 @@ def write_record(path: Path, kind: str, record: Any) -> None:
         raise ConfigError(f"{plain(path)}: the name of a {kind} file ends in .json")
     content = {"format": FORMAT, "kind": kind, "toolkit_version": __version__, **as_table(record)}
     lines = [f" {json.dumps(key)}: {_laid_out(value)}" for key, value in content.items()]
-    remove_leftovers_of(make_directory(path.parent) / path.name)
-    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    write_lone_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _laid_out(value: Any) -> str:

@@ -160,7 +160,7 @@ def _print_streamed(trials: Path, scores: Path, trials_format: str, settings: Se
 
 
 def _write_json(path: Path, records: Mapping[str, Any]) -> None:
-    from sv_toolkit.io.files import make_directory, write_text
+    from sv_toolkit.io.files import write_lone_text
     from sv_toolkit.reporting.results import as_json
 
-    write_text(make_directory(path.parent) / path.name, as_json(records))
+    write_lone_text(path, as_json(records))

@@ -43,7 +43,7 @@ def command(
         sv-eval-identification exp/ge2e/test/dvector.scp data/test/utt2spk
         sv-eval-identification exp/ge2e/test/dvector.scp data/test/utt2spk --num-enroll 1 --num-enroll 2 --num-enroll 5
     """
-    from sv_toolkit.io.files import make_directory, write_text
+    from sv_toolkit.io.files import write_lone_text
     from sv_toolkit.reporting.identification import IdentificationSettings, identification_lines, identify, labelled_embeddings
     from sv_toolkit.reporting.results import as_json
 
@@ -52,4 +52,4 @@ def command(
     click.echo("\n".join(identification_lines(results, settings)))
     if json_file is not None:
         records = {"single utterances" if found.num_enroll is None else f"{found.num_enroll} enrolled": found for found in results}
-        write_text(make_directory(json_file.parent) / json_file.name, as_json(records))
+        write_lone_text(json_file, as_json(records))

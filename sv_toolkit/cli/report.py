@@ -89,7 +89,7 @@ def command(
         raise click.BadParameter(f"the name must end in .html or .csv, got {str(output)!r}", param_hint="--output")
     if png and charts is None:
         raise click.UsageError("--png needs --charts DIR")
-    from sv_toolkit.io.files import make_directory, write_text
+    from sv_toolkit.io.files import write_lone_text
     from sv_toolkit.reporting.provenance import provenance
     from sv_toolkit.reporting.report import Inputs, csv_table, html_page, make_report, results_rows, write_charts
     from sv_toolkit.reporting.results import Settings, chosen_costs
@@ -122,6 +122,6 @@ def command(
         write_charts(charts, report.charts, png)
     if output is not None:
         text = csv_table(report) if output.suffix.lower() == ".csv" else html_page(report, title)
-        write_text(make_directory(output.parent) / output.name, text)
+        write_lone_text(output, text)
     if report.inputs.systems:
         click.echo("\n".join(results_rows(report)))

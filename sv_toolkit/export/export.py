@@ -6,7 +6,6 @@ The file is published only after ONNX Runtime has given with it what PyTorch giv
 from __future__ import annotations
 
 import json
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from sv_toolkit.export.graph import Graph
 from sv_toolkit.export.networks import embeddings
 from sv_toolkit.export.options import ExportOptions, FrontEnd, find_front_end
 from sv_toolkit.export.vad import voiced_frames
-from sv_toolkit.io.files import make_directory, regular_file, whole_binary
+from sv_toolkit.io.files import make_directory, regular_file, remove_leftovers_of, whole_binary
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.store import Description, load_model, model_digest
 
@@ -65,8 +64,7 @@ def _already_there(out: Path, content: bytes, overwrite: bool) -> bool:
 
 def _publish(out: Path, content: bytes) -> None:
     make_directory(out.parent)
-    for leftover in out.parent.glob(f".{escape(out.name)}.????????.tmp"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed
+    remove_leftovers_of(out)
     with whole_binary(out) as stream:
         stream.write(content)
 

@@ -132,6 +132,13 @@ def remove_leftovers_of(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def write_lone_text(path: Path, text: str) -> None:
+    """Write a text file that one run owns, whole; its folder is made, and what a killed run left of it goes."""
+    path = make_directory(path.parent) / path.name
+    remove_leftovers_of(path)
+    write_text(path, text)
+
+
 _held_locks: set[int] = set()
 
 

@@ -28,6 +28,7 @@ from sv_toolkit.io.files import (
     sha256_file,
     whole_binary,
     whole_file,
+    write_lone_text,
     write_text,
 )
 
@@ -273,3 +274,13 @@ def test_a_name_that_is_not_utf_8_is_refused_in_one_line(tmp_path):
     with pytest.raises(OutputError, match="is UTF-8 text, and a name that belongs in it is not") as caught:
         files.write_text(tmp_path / "table", f"utt {odd}/x.ark:3\n")
     assert str(caught.value).isprintable() and not list(tmp_path.iterdir())
+
+
+def test_a_lone_text_is_written_into_a_new_folder_and_leftovers_of_killed_runs_go(tmp_path):
+    path = tmp_path / "new/report.html"
+    write_lone_text(path, "one")
+    for name in (".report.html.abcd1234.tmp", ".report.htm.abcd1234.tmp"):
+        (path.parent / name).write_text("half")
+    write_lone_text(path, "two")
+    assert path.read_text() == "two"
+    assert sorted(file.name for file in path.parent.iterdir()) == [".report.htm.abcd1234.tmp", "report.html"]
