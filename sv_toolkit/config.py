@@ -129,6 +129,17 @@ def build(cls: type[T], table: Any, where: str) -> T:
         raise ConfigError(f"{where}: {reason[:MAX_REASON]}{'...' if len(reason) > MAX_REASON else ''}") from None
 
 
+def require_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Refuse a number outside [low, high]; for `__post_init__` of options.
+
+    Raises:
+        ConfigError: names the option, its range and the value.
+    """
+    if not low <= value <= high:
+        allowed = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
+        raise ConfigError(f"{name} must be {allowed}, got {value:g}")
+
+
 def nearest(key: str, known: typing.Iterable[str]) -> str:
     """`, did you mean ...?` or the list of what is known."""
     known = sorted(known)

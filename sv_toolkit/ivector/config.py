@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.config import build, read_config
+from sv_toolkit.config import build, read_config, require_range
 from sv_toolkit.errors import ConfigError, plain, shown
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
@@ -43,9 +43,9 @@ class FrameConfig:
             raise ConfigError(f"cmvn must be one of {', '.join(NORMALIZATIONS)}, got {self.cmvn!r}")
         if self.cmvn_variance and self.cmvn not in ("utterance", "sliding"):
             raise ConfigError(f"cmvn_variance needs cmvn utterance or sliding, got {self.cmvn!r}")
-        _need("delta_order", self.delta_order, 0)
+        require_range("delta_order", self.delta_order, 0)
         for name in ("delta_window", "cmvn_window", "shortest"):
-            _need(name, getattr(self, name), 1)
+            require_range(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class UbmConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_components", "split_iterations", "diagonal_iterations", "subsample", "num_selected"):
-            _need(name, getattr(self, name), 1)
-        _need("full_iterations", self.full_iterations, 0)
+            require_range(name, getattr(self, name), 1)
+        require_range("full_iterations", self.full_iterations, 0)
         if not 0 < self.variance_floor < 1:
             raise ConfigError(f"variance_floor must lie in (0, 1), got {self.variance_floor}")
         if not 0 <= self.min_posterior < 0.5:
@@ -99,8 +99,8 @@ class TotalVariabilityConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _need("ivector_dim", self.ivector_dim, 1)
-        _need("num_iterations", self.num_iterations, 1)
+        require_range("ivector_dim", self.ivector_dim, 1)
+        require_range("num_iterations", self.num_iterations, 1)
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,6 @@ class IvectorConfig:
     frames: FrameConfig = field(default_factory=FrameConfig)
     ubm: UbmConfig = field(default_factory=UbmConfig)
     total_variability: TotalVariabilityConfig = field(default_factory=TotalVariabilityConfig)
-
-
-def _need(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{name} must be at least {least}, got {value}")
 
 
 def read_ivector_config(path: Path, overrides: Mapping[str, Any]) -> IvectorConfig:

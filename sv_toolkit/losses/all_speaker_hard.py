@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sv_toolkit.config import require_range
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_at_least, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
 from sv_toolkit.losses.vectors import unit
 
 BLOCK = 8192  # speakers at a time: similarities of a batch of 640 with them take 21 MB
@@ -77,7 +78,7 @@ class AllSpeakerHardConfig:
     reduction: str = "mean"
 
     def __post_init__(self) -> None:
-        check_at_least("num_hardest (H)", self.num_hardest, 1)
+        require_range("num_hardest (H)", self.num_hardest, 1)
         check_reduction(self.reduction)
 
 

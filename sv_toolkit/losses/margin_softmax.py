@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sv_toolkit.config import require_range
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_at_least, check_positive, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, check_positive, check_reduction, reduced
 from sv_toolkit.losses.vectors import unit
 
 SMALLEST_SQUARED_SINE = 1e-6
@@ -72,7 +73,7 @@ class AmSoftmaxConfig:
 
     def __post_init__(self) -> None:
         check_positive("scale (s)", self.scale)
-        check_at_least("margin (m)", self.margin, 0)
+        require_range("margin (m)", self.margin, 0)
         check_reduction(self.reduction)
 
 

@@ -92,9 +92,3 @@ def check_positive(name: str, value: float) -> None:
     """Refuse a number that is not above zero."""
     if value <= 0:
         raise ConfigError(f"{name} must be positive, got {value:g}")
-
-
-def check_at_least(name: str, value: float, low: float) -> None:
-    """Refuse a number below `low`."""
-    if value < low:
-        raise ConfigError(f"{name} must be at least {low:g}, got {value:g}")

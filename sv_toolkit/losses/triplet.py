@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sv_toolkit.config import require_range
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_at_least, check_choice, check_reduction
+from sv_toolkit.losses.term import LossSize, LossTerm, check_choice, check_reduction
 from sv_toolkit.losses.vectors import unit
 
 
@@ -83,7 +84,7 @@ class TripletConfig:
     reduction: str = "mean"
 
     def __post_init__(self) -> None:
-        check_at_least("margin (alpha)", self.margin, 0)
+        require_range("margin (alpha)", self.margin, 0)
         check_choice("negatives", self.negatives, NEGATIVES)
         check_reduction(self.reduction)
 

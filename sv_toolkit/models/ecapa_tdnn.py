@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sv_toolkit.config import require_range
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
@@ -44,8 +45,7 @@ class EcapaTdnnConfig:
 
     def __post_init__(self) -> None:
         for name in ("channels", "scale", "bottleneck", "aggregated", "attention", "embedding_dim", "stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            require_range(name, getattr(self, name), 1)
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError(f"dilations needs one or more numbers of at least 1, got {list(self.dilations)}")
         if self.channels % self.scale:

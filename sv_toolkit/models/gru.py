@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sv_toolkit.config import require_range
 from sv_toolkit.errors import ConfigError, shown
 from sv_toolkit.models.layers import SequenceConv, clipped_relu, halved
 from sv_toolkit.models.network import SpeakerNetwork
@@ -39,8 +40,7 @@ class GruConfig:
 
     def __post_init__(self) -> None:
         for name in ("channels", "hidden_size", "num_layers", "embedding_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            require_range(name, getattr(self, name), 1)
         if self.activation not in ACTIVATIONS:
             raise ConfigError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(self.activation)}")
 

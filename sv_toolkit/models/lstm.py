@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from sv_toolkit.config import require_range
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.pooling import pool
@@ -44,8 +45,7 @@ class LstmConfig:
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "num_layers", "embedding_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            require_range(name, getattr(self, name), 1)
         if not 0 <= self.projection_size < self.hidden_size:
             raise ConfigError(f"projection_size must lie in [0, hidden_size = {self.hidden_size}), got {self.projection_size}")
         if self.pooling not in POOLINGS:

@@ -6,19 +6,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.config import build, convert, read_config
+from sv_toolkit.config import build, convert, read_config, require_range
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs
 from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
-
-
-def _in_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    if not low <= value <= high:
-        above = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
-        raise ConfigError(f"{name} must be {above}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,11 @@ class BatchConfig:
     def __post_init__(self) -> None:
         if self.sampler not in ("speakers", "tuples", "utterances"):
             raise ConfigError(f"sampler must be speakers, tuples or utterances, got {shown(self.sampler)}")
-        _in_range("num_speakers (--speakers-per-batch)", self.num_speakers, 1)
-        _in_range("num_utterances", self.num_utterances, 1)
-        _in_range("min_frames", self.min_frames, 1)
-        _in_range("max_frames", self.max_frames, self.min_frames)
-        _in_range("shortest", self.shortest, 0, self.max_frames)
+        require_range("num_speakers (--speakers-per-batch)", self.num_speakers, 1)
+        require_range("num_utterances", self.num_utterances, 1)
+        require_range("min_frames", self.min_frames, 1)
+        require_range("max_frames", self.max_frames, self.min_frames)
+        require_range("shortest", self.shortest, 0, self.max_frames)
 
     @property
     def shortest_usable(self) -> int:
@@ -75,10 +69,10 @@ class OptimizerConfig:
             raise ConfigError(f"name must be sgd, adam or adamw, got {shown(self.name)}")
         if not 0 < self.learning_rate <= 100:
             raise ConfigError(f"learning_rate must lie in (0, 100], got {self.learning_rate:g}")
-        _in_range("momentum", self.momentum, 0, 1)
-        _in_range("weight_decay", self.weight_decay, 0)
-        _in_range("projection_factor", self.projection_factor, 0)
-        _in_range("loss_factor", self.loss_factor, 0)
+        require_range("momentum", self.momentum, 0, 1)
+        require_range("weight_decay", self.weight_decay, 0)
+        require_range("projection_factor", self.projection_factor, 0)
+        require_range("loss_factor", self.loss_factor, 0)
         if self.clip <= 0:
             raise ConfigError(f"clip must be positive, got {self.clip:g}")
 
@@ -104,10 +98,10 @@ class AugmentConfig:
     frequency_mask_bands: int = 8
 
     def __post_init__(self) -> None:
-        _in_range("noise_probability", self.noise_probability, 0, 1)
-        _in_range("reverb_probability", self.reverb_probability, 0, 1)
+        require_range("noise_probability", self.noise_probability, 0, 1)
+        require_range("reverb_probability", self.reverb_probability, 0, 1)
         for name in ("time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bands"):
-            _in_range(name, getattr(self, name), 0)
+            require_range(name, getattr(self, name), 0)
         if self.noise_snr[0] > self.noise_snr[1]:
             raise ConfigError(f"noise_snr needs [lowest, highest], got {list(self.noise_snr)}")
 
@@ -141,12 +135,12 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_interval", "valid_interval"):
-            _in_range(name, getattr(self, name), 1)
-        _in_range("patience", self.patience, 0)
-        _in_range("seed", self.seed, 0)
-        _in_range("average", self.average, 0, 0.99999)
-        _in_range("preload_gb", self.preload_gb, 0)
-        _in_range("chunk_utterances", self.chunk_utterances, 0)
+            require_range(name, getattr(self, name), 1)
+        require_range("patience", self.patience, 0)
+        require_range("seed", self.seed, 0)
+        require_range("average", self.average, 0, 0.99999)
+        require_range("preload_gb", self.preload_gb, 0)
+        require_range("chunk_utterances", self.chunk_utterances, 0)
         if self.amp not in ("none", "bf16", "fp16"):
             raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
 
@@ -164,7 +158,7 @@ class SourceConfig:
     num_speakers: int = 0
 
     def __post_init__(self) -> None:
-        _in_range("num_speakers", self.num_speakers, 0)
+        require_range("num_speakers", self.num_speakers, 0)
         if self.weight <= 0:
             raise ConfigError(f"weight must be positive, got {self.weight:g}")
 
