@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, write_lines
+from sv_toolkit.cli.common import DIRECTORY, FILE, PRIOR, SvCommand, trials_format_option, write_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sv_toolkit.data.trials import Trials
     from sv_toolkit.reporting.conditions import TrialSpeakers
 
-PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 DECIMALS = 6
 REPORTED_P_TARGETS = (0.01, 0.05)
 
@@ -35,7 +34,7 @@ REPORTED_P_TARGETS = (0.01, 0.05)
 @click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...', where the left of a trial is a model.")
 @click.option("--folds", type=click.IntRange(min=2), help="Also print what fits on other speakers reach, by so many folds of speakers.")
 @click.option("--data", type=DIRECTORY, help="Data directory whose utt2spk --folds needs.  [default: that of TRIALS]")
-@click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
+@trials_format_option
 def command(files: tuple[Path, ...], applied: Path | None, trials_format: str, **options: Any) -> None:
     """Fit the map of SCORES to log-likelihood ratios on the labelled list TRIALS, or put SCORES through one.
 

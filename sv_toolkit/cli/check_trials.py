@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand
+from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, trials_format_option
 
 
 @click.command(cls=SvCommand)
@@ -14,9 +14,7 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand
 @click.option("--data", type=DIRECTORY, help="Data directory of the utterances.  [default: where TRIALS lies, if there is a utt2spk]")
 @click.option("--train", type=DIRECTORY, help="Training data directory: no speaker of it may be in the trials.")
 @click.option("--enroll-spk2utt", type=FILE, help="Enrollment models that the left side names ('model utterance ...').")
-@click.option(
-    "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Order of the columns."
-)
+@trials_format_option
 def command(trials: Path, data: Path | None, train: Path | None, enroll_spk2utt: Path | None, trials_format: str) -> None:
     """Audit the trial list TRIALS and print its counts and its hash.
 

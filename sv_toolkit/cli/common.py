@@ -22,6 +22,7 @@ from sv_toolkit.errors import SvError, plain
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECONDS_BETWEEN_LINES = 10.0
+PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 LONGEST_LINE = 4000  # characters of an error that quotes something foreign
 
 
@@ -198,6 +199,30 @@ max_bad_option = click.option(
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
 resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
+trials_format_option = click.option(
+    "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order."
+)
+num_bootstrap_option = click.option(
+    "--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none."
+)
+_p_target_option = click.option(
+    "--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]"
+)
+_operating_point_option = click.option(
+    "--operating-point",
+    "--cost",
+    "cost",
+    type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
+    multiple=True,
+    help="minDCF at the operating points of an evaluation, again for more (sre16: mean over priors 0.01 and 0.005).",
+)
+
+
+def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--p-target and --operating-point: where minDCF is taken."""
+    return _p_target_option(_operating_point_option(command))
+
+
 allow_pipes_option = click.option(
     "--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds ('cmd |'); only for data that you trust."
 )

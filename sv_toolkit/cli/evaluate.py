@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, seed_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, cost_options, num_bootstrap_option, seed_option, trials_format_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sv_toolkit.reporting.conditions import Origin
     from sv_toolkit.reporting.results import Results, Settings
 
-PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 RATE = click.FloatRange(0, 1)
 
 
@@ -27,29 +26,21 @@ RATE = click.FloatRange(0, 1)
 @click.argument("scores", type=FILE)
 @click.option("--data", type=DIRECTORY, help="Data directory with utt2spk and the maps of --by.  [default: that of TRIALS]")
 @click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...', where the left of a trial is a model.")
-@click.option("--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]")
-@click.option(
-    "--operating-point",
-    "--cost",
-    "cost",
-    type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
-    multiple=True,
-    help="minDCF at the operating points of an evaluation, again for more (sre16: mean over priors 0.01 and 0.005).",
-)
+@cost_options
 @click.option("--calibrated", is_flag=True, help="The scores are log-likelihood ratios (natural): print actual costs and Cllr too.")
 @click.option("--hull", is_flag=True, help="Print the EER of the ROC convex hull and the lowest Cllr (PAV) too.")
 @click.option("--at-far", type=RATE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction), again for more.")
 @click.option("--at-frr", type=RATE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction), again for more.")
 @click.option("--compare", type=FILE, metavar="SCORES", help="Scores of another system on TRIALS: difference, interval and p-value.")
 @click.option("--streaming", is_flag=True, help="For files that do not fit in memory: both in one order; bounds instead of intervals.")
-@click.option("--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none.")
+@num_bootstrap_option
 @seed_option
 @click.option(
     "--by",
     type=click.Choice(["keyword", "session", "device", "days", "gender"]),
     help="A result per condition besides: same or different keyword, session, device; days between the sides; genders.",
 )
-@click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
+@trials_format_option
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")
 @click.option("--det", is_flag=True, help="Print points of the DET curve: threshold, miss rate, false-alarm rate.")
 @click.option("--results-row", metavar="NAME", help="Print a row for RESULTS.md instead, under this name.")

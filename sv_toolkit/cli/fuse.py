@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand, overwrite_option, write_lines
+from sv_toolkit.cli.common import FILE, PRIOR, SvCommand, overwrite_option, trials_format_option, write_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sv_toolkit.backends.fusion import Fusion
     from sv_toolkit.data.trials import Trials
 
-PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
 DECIMALS = 6
 REPORTED_P_TARGETS = (0.01, 0.05)
 
@@ -32,7 +31,7 @@ REPORTED_P_TARGETS = (0.01, 0.05)
 @click.option("--prior", type=PRIOR, help="Where a logistic fit must be good: the prior of a target.  [default: 0.05]")
 @click.option("--save", type=FILE, help="Where the learned weights go (*.json).  [default: OUTPUT.fusion.json]")
 @click.option("--apply", "applied", type=FILE, help="Use these weights, learned on another list, instead of learning some.")
-@click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
+@trials_format_option
 @overwrite_option
 def command(
     scores: tuple[Path, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, write_lines
+from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, trials_format_option, write_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ LARGEST_ROUNDING = 1e-3  # of scores that were written with three decimals
 @click.option("--top", type=click.IntRange(min=2), default=300, show_default=True, help="How many of the cohort are near, for as-norm.")
 @click.option("--data", type=DIRECTORY, help="Data directory whose utt2spk says the trials' speakers.  [default: that of TRIALS]")
 @click.option("-o", "--output", type=FILE, help="Where the scores go.  [default: stdout]")
-@click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
+@trials_format_option
 def command(
     trials: Path,
     scores: Path,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, seed_option
-from sv_toolkit.cli.evaluate import PRIOR
+from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, cost_options, num_bootstrap_option, seed_option, trials_format_option
 from sv_toolkit.cli.named_paths import by_system, named_once, parse_system, refuse_unknown, split_name, two_paths
 
 KINDS = (".html", ".htm", ".csv")
@@ -33,18 +32,10 @@ KINDS = (".html", ".htm", ".csv")
 @click.option("--map", "map_kind", type=click.Choice(["pca", "tsne"]), default="pca", show_default=True, help="How embeddings are mapped.")
 @click.option("--map-speakers", type=click.IntRange(2, 30), default=5, show_default=True, help="Speakers on a map.")
 @click.option("--calibrated", multiple=True, metavar="NAME", help="The scores of this system are log-likelihood ratios (natural).")
-@click.option("--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]")
-@click.option(
-    "--operating-point",
-    "--cost",
-    "cost",
-    type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
-    multiple=True,
-    help="minDCF at the operating points of an evaluation, again for more.",
-)
-@click.option("--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none.")
+@cost_options
+@num_bootstrap_option
 @seed_option
-@click.option("--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order.")
+@trials_format_option
 @click.option("--title", default="Speaker verification report", show_default=True, help="Heading of the page.")
 @click.option("--wall-time", type=click.FloatRange(min=0), help="Seconds that the whole run took.")
 @click.option("--command", "command_line", default="", help="What was run.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand, write_lines
+from sv_toolkit.cli.common import FILE, SvCommand, trials_format_option, write_lines
 
 DECIMALS = 7  # sums in float32 can tell no more
 
@@ -19,9 +19,7 @@ DECIMALS = 7  # sums in float32 can tell no more
 @click.option("--backend", type=FILE, help="Folder of sv-train-backend: score with its transforms and its PLDA.  [default: cosine]")
 @click.option("--average-enrollment", is_flag=True, help="With a PLDA back end: score the mean of a model as if it were one utterance.")
 @click.option("-o", "--output", type=FILE, help="Where the scores go.  [default: stdout]")
-@click.option(
-    "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Order of the columns."
-)
+@trials_format_option
 @click.option("--allow-missing", is_flag=True, help="Score the trials whose embeddings exist, and say how many do not.")
 def command(
     trials: Path,
