@@ -34,9 +34,10 @@ class SvCommand(click.Command):
         super().__init__(*args, **kwargs)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
-        """Run the command as a program; first see to it that names of files are UTF-8."""
+        """Run the command as a program; first see to it that names of files are UTF-8 and that waiting threads sleep."""
         if args is None:
             read_names_as_utf8()
+            let_waiting_threads_sleep()
         return super().main(args, *rest, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -63,6 +64,15 @@ def read_names_as_utf8() -> None:
     """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.ignore_environment and os.environ.get("PYTHONUTF8") != "1":
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have OpenMP put threads to sleep where they wait for each other; called before torch loads the library, which reads this once.
+
+    By default they spin, and on a machine with other work each then takes the processor from the one it waits for: two
+    threads were 40 times slower than one.  The user's own setting wins.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Terminated(BaseException):

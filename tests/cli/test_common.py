@@ -68,3 +68,23 @@ def test_a_name_in_an_error_is_escaped():
     result = result_of(FileNotFoundError(2, "No such file", "a\x1b[31mb"))
     assert result.exit_code == 1
     assert "a\\x1b[31mb: No such file" in result.stderr and "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(("own", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_of_a_command_wait_asleep_unless_the_user_says_otherwise(tmp_path, own, found):
+    program = tmp_path / "sv-wait"
+    program.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import click\n"
+        "from sv_toolkit.cli.common import SvCommand\n"
+        "@click.command(cls=SvCommand)\n"
+        "def command():\n"
+        "    import torch\n"
+        "command()\n"
+    )
+    environment = {**{key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}, "OMP_DISPLAY_ENV": "TRUE", **own}
+    result = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
+    if "OMP_WAIT_POLICY" not in result.stderr:
+        pytest.skip("this build of torch does not show the settings of its OpenMP library")
+    assert f"OMP_WAIT_POLICY = '{found}'" in result.stderr  # as the library itself read it
