@@ -20,8 +20,9 @@ help:
 demo: $(VENV)/.has-synthetic
 	cd egs/synthetic/v1 && ./run.sh
 	@echo
-	@echo "Where to look next: egs/synthetic/v1/run.sh is what has just run, exp/ge2e/log beside it what was said;"
-	@echo "egs/an4/v1 and egs/speech_commands/v1 do the same with real speech; README.md, with your own."
+	@echo "Where to look next: egs/synthetic/v1/exp/ge2e/report.html shows what came of it, in a browser;"
+	@echo "egs/synthetic/v1/run.sh is what has just run; egs/an4/v1 and egs/speech_commands/v1 do the same with real speech;"
+	@echo "README.md, with your own."
 
 test: $(VENV)/.has-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest

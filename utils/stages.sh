@@ -7,8 +7,9 @@
 #
 # and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
 # sentence where the file that stage N makes is missing, `refuse MESSAGE` where an option is; `job LOG COMMAND` runs a
-# command by way of --cmd.  Titles and times go to stderr; the times also to $exp/stage_times, whose sum `wall_time`
-# prints.
+# command by way of --cmd, `noise_to DIR` gets recordings to train with in noise, `evaluate NAME TRIALS SCORES` prints a
+# result and adds it to $results.  Titles and times go to stderr; the times also to $exp/stage_times, whose sum
+# `wall_time` prints.
 # shellcheck shell=bash disable=SC2154
 
 _stages_script=${BASH_SOURCE[1]:-$0}
@@ -91,6 +92,18 @@ job() {
   local runner
   read -ra runner <<<"$cmd"
   "${runner[@]}" "$@"
+}
+
+# noise_to DIR [OPTION...]: DIR becomes a data directory of the recordings in $noise, by prepare_noise and its options,
+# or of noise that is made up where no folder is given.
+noise_to() {
+  if [ -n "${noise-}" ]; then prepare_noise "${@:2}" "$noise" "$1"; else make_noise "$1"; fi
+}
+
+# evaluate NAME TRIALS SCORES [OPTION...]: prints what sv-eval finds under NAME, and adds its row to $results.
+evaluate() {
+  printf '%s:\n' "$1"
+  sv-eval "${@:4}" --results-row "$1" --append-to "$results" --wall-time "$(wall_time)" --command "$(recipe_command)" "$2" "$3"
 }
 
 if [ $# -gt 0 ]; then _stages_error 2 "takes options only, got '$1'; --help shows them"; fi

@@ -38,12 +38,14 @@ RATE = click.FloatRange(0, 1)
 @click.option(
     "--by",
     type=click.Choice(["keyword", "session", "device", "days", "gender"]),
-    help="A result per condition besides: same or different keyword, session, device; days between the sides; genders.",
+    multiple=True,
+    help="A result per condition besides, again for more: same or different keyword, session, device; days between the sides; genders.",
 )
 @trials_format_option
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")
 @click.option("--det", is_flag=True, help="Print points of the DET curve: threshold, miss rate, false-alarm rate.")
 @click.option("--results-row", metavar="NAME", help="Print a row for RESULTS.md instead, under this name.")
+@click.option("--append-to", type=FILE, help="With --results-row: add the row to this file, and print the results as ever.")
 @click.option("--wall-time", type=click.FloatRange(min=0), help="Seconds that the whole run took, for the row.")
 @click.option("--command", "command_line", default="", help="What was run, for the row.")
 def command(
@@ -61,11 +63,12 @@ def command(
     streaming: bool,
     num_bootstrap: int,
     seed: int,
-    by: str | None,
+    by: tuple[str, ...],
     trials_format: str,
     json_file: Path | None,
     det: bool,
     results_row: str | None,
+    append_to: Path | None,
     wall_time: float | None,
     command_line: str,
 ) -> None:
@@ -78,7 +81,7 @@ def command(
     Example:
         sv-eval data/test/trials exp/ge2e/scores
         sv-eval data/test/trials exp/ge2e/scores --operating-point sre16 --compare exp/ivector/scores
-        sv-eval data/test/trials exp/ge2e/scores --results-row "GE2E LSTM" --wall-time 412 --command "./run.sh" >> RESULTS.md
+        sv-eval data/test/trials exp/ge2e/scores --results-row "GE2E LSTM" --append-to RESULTS.md
     """
     from sv_toolkit.data.trials import read_scores, read_trials
     from sv_toolkit.reporting.conditions import Origin
@@ -89,14 +92,13 @@ def command(
         _refuse_with_streaming(data, enroll_spk2utt, by, compare, det, results_row, calibrated, hull, at_far, at_frr)
         _print_streamed(trials, scores, trials_format, settings, json_file)
         return
-    if compare is not None and results_row is not None:
-        raise click.UsageError("--compare prints a block and --results-row a row: give one of them")
+    _refuse_odd_rows(compare, results_row, append_to)
     listed = read_trials(trials, trials_format, need_keys=True)
     values = read_scores(scores, listed)
     origin = Origin.find(trials, data, enroll_spk2utt)
-    results = evaluate_by(listed, values, origin, settings, by)
+    results = evaluate_by(listed, values, origin, settings, *by)
     warn(listed, values, results)
-    click.echo("\n".join(_result_lines(results, settings, results_row, wall_time, command_line)))
+    click.echo("\n".join(_result_lines(results, settings, results_row, append_to, wall_time, command_line)))
     records: dict[str, Any] = dict(results)
     if compare is not None:
         records["comparison"] = _print_comparison(listed, values, (scores, compare), origin, settings)
@@ -106,13 +108,28 @@ def command(
         _write_json(json_file, records)
 
 
-def _result_lines(results: Results, settings: Settings, results_row: str | None, wall_time: float | None, command_line: str) -> list[str]:
+def _refuse_odd_rows(compare: Path | None, results_row: str | None, append_to: Path | None) -> None:
+    if append_to is not None and results_row is None:
+        raise click.UsageError("--append-to needs --results-row NAME: what the row is called")
+    if compare is not None and results_row is not None and append_to is None:
+        raise click.UsageError("--compare prints a block and --results-row a row: give one of them, or --append-to FILE for the row")
+
+
+def _result_lines(
+    results: Results, settings: Settings, results_row: str | None, append_to: Path | None, wall_time: float | None, command_line: str
+) -> list[str]:
+    """What is printed; the rows go to `append_to` where that is given."""
     from sv_toolkit.reporting.provenance import provenance
-    from sv_toolkit.reporting.results import markdown_rows, text_lines
+    from sv_toolkit.reporting.results import text_lines
+    from sv_toolkit.reporting.rows import append_rows, markdown_rows
 
     if results_row is None:
         return text_lines(results, settings)
-    return markdown_rows(results_row, results, provenance(wall_time, command_line))
+    rows = markdown_rows(results_row, results, provenance(wall_time, command_line))
+    if append_to is None:
+        return rows
+    append_rows(append_to, rows)
+    return text_lines(results, settings)
 
 
 def _print_comparison(trials: Trials, values: np.ndarray, files: tuple[Path, Path], origin: Origin, settings: Settings) -> Comparison:

@@ -13,7 +13,8 @@ from sv_toolkit.io.files import make_directory, whole_binary, write_text
 from sv_toolkit.reporting.model_sections import embedding_section, identification_section, provenance_section, training_section
 from sv_toolkit.reporting.page import Chart, Section, isolated, page
 from sv_toolkit.reporting.provenance import Provenance
-from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, markdown_rows, percent, warn
+from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Settings, percent, warn
+from sv_toolkit.reporting.rows import markdown_rows
 from sv_toolkit.reporting.score_sections import (
     Evaluations,
     condition_section,

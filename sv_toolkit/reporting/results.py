@@ -1,4 +1,4 @@
-"""The result of an evaluation: numbers, how sure they are, and of which trials; as text, as JSON, as rows of RESULTS.md."""
+"""The result of an evaluation: numbers, how sure they are, and of which trials; as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,17 +32,12 @@ from sv_toolkit.metrics.detection import (
 from sv_toolkit.metrics.hull import min_cllr, rocch_eer
 from sv_toolkit.metrics.intervals import Interval, Statistic, affordable_replicates, speaker_bootstrap
 from sv_toolkit.reporting.conditions import Origin, TrialSpeakers, split_by
-from sv_toolkit.reporting.provenance import Provenance
 
 logger = logging.getLogger("sv_toolkit")
 
 DEFAULT_P_TARGETS = (0.01, 0.05)
 FEW_TARGETS = 30
 FEW_SPEAKERS = 10
-ROW_HEADER = (
-    "| system | EER [95 % interval] | minDCF | trials | commit | date | hardware | wall time | command |\n"
-    "|---|---|---|---|---|---|---|---|---|"
-)
 
 
 @dataclass(frozen=True)
@@ -111,8 +107,8 @@ Results = dict[str, Evaluation]
 ALL = "all trials"
 
 
-def evaluate_by(trials: Trials, scores: np.ndarray, origin: Origin, settings: Settings, condition: str | None = None) -> Results:
-    """The evaluation of all trials, and of those of each `condition` (see `split_by`), by name.
+def evaluate_by(trials: Trials, scores: np.ndarray, origin: Origin, settings: Settings, *conditions: str) -> Results:
+    """The evaluation of all trials, and of those of each of the `conditions` (see `split_by`), by name.
 
     Args:
         scores: `(num_trials,)`, finite, aligned with `trials`.
@@ -120,7 +116,8 @@ def evaluate_by(trials: Trials, scores: np.ndarray, origin: Origin, settings: Se
     Raises:
         DataError: there are no labels, no target or no nontarget trial; speakers contradict the labels; a map is missing.
     """
-    return evaluate_parts(trials, scores, origin, settings, split_by(trials, condition, origin) if condition else ())
+    parts = chain.from_iterable(split_by(trials, condition, origin) for condition in dict.fromkeys(conditions))
+    return evaluate_parts(trials, scores, origin, settings, parts)
 
 
 def evaluate_parts(
@@ -278,27 +275,6 @@ def percent(measured: Measured) -> str:
 def _cost(measured: Measured) -> str:
     interval = measured.interval
     return f"{measured.value:.4f}" + (f" [{interval.low:.4f}, {interval.high:.4f}]" if interval else "")
-
-
-def markdown_rows(name: str, results: Results, provenance: Provenance) -> list[str]:
-    """Lines under `ROW_HEADER`, one per condition."""
-    return [_row(name if condition == ALL else f"{name}, {condition}", found, provenance) for condition, found in results.items()]
-
-
-def _row(name: str, evaluation: Evaluation, provenance: Provenance) -> str:
-    costs = ", ".join(f"{measured.value:.3f} ({label})" for label, measured in evaluation.min_dcf.items())
-    trials = f"{evaluation.num_targets} target / {evaluation.num_nontargets} nontarget, {evaluation.list_hash}"
-    command = f"`{provenance.command}`" if provenance.command else ""
-    cells = [name, _rate(evaluation), costs, trials, provenance.commit, provenance.date, provenance.hardware, provenance.wall_time, command]
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _rate(evaluation: Evaluation) -> str:
-    if evaluation.eer is None:
-        return "not defined"
-    if evaluation.eer.interval is None:
-        return f"{percent(evaluation.eer)}, no interval: {evaluation.no_interval}"
-    return percent(evaluation.eer)
 
 
 def as_json(results: Mapping[str, Any]) -> str:

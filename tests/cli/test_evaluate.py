@@ -93,12 +93,24 @@ def test_a_row_for_results_comes_instead(folder):
     assert cells[-3:-1] == ["1 min 15 s", "`./run.sh --seed 1`"]
 
 
+def test_a_row_goes_to_a_file_where_one_is_named_and_the_results_are_printed_as_ever(folder):
+    table = folder / "RESULTS.md"
+    result = run(folder, "--results-row", "LSTM", "--append-to", table)
+    assert result.stdout == run(folder).stdout
+    assert table.read_text().splitlines()[-1] == run(folder, "--results-row", "LSTM").stdout.rstrip("\n")
+    assert run(folder, "--append-to", table).exit_code == 2
+
+
 def test_a_breakdown_has_a_result_per_condition(folder):
     (folder / "utt2session").write_text("".join(f"{key} {'a' if key[-1] == '0' else 'b'}\n" for key in IDS))
     text = run(folder, "--by", "session").stdout
     assert [line for line in text.splitlines() if line.endswith(":")] == ["all trials:", "different session:", "same session:"]
     rows = run(folder, "--by", "session", "--results-row", "LSTM").stdout.splitlines()
     assert [row.split("|")[1].strip() for row in rows] == ["LSTM", "LSTM, different session", "LSTM, same session"]
+    (folder / "utt2device").write_text("".join(f"{key} {key[-1]}\n" for key in IDS))
+    two = run(folder, "--by", "session", "--by", "device", "--results-row", "LSTM").stdout.splitlines()
+    assert two[:3] == rows
+    assert [row.split("|")[1].strip() for row in two[3:]] == ["LSTM, different device", "LSTM, same device"]
     missing = run(folder, "--by", "keyword")
     assert missing.exit_code == 1
     assert "utt2keyword: no such file" in missing.stderr

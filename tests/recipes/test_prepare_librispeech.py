@@ -141,6 +141,6 @@ def test_the_recipe_runs_from_end_to_end(run, tmp_path, tiny_config):
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(" done after ") == 8
     assert len(re.findall(r"^target trials of .* GE2E LSTM.*:\nEER +\d+\.\d\d % ", result.stdout, re.MULTILINE)) == 3
-    assert len((tmp_path / "rows.md").read_text().splitlines()) == 6
+    assert len((tmp_path / "rows.md").read_text().splitlines()) == 2 + 6
     counts = {name: read_trials(tmp_path / f"data/test/trials_{name}").num_targets for name in ("any", "same", "different")}
     assert counts == {"any": 12, "same": 4, "different": 8}

@@ -15,16 +15,15 @@ from sv_toolkit.reporting.conditions import Origin
 from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.results import (
     ALL,
-    ROW_HEADER,
     Settings,
     as_json,
     chosen_costs,
     evaluate_by,
-    markdown_rows,
     one_line,
     text_lines,
     warn,
 )
+from sv_toolkit.reporting.rows import ROW_HEADER, append_rows, markdown_rows
 
 SETTINGS = Settings(chosen_costs((), ()), num_replicates=50)
 ORIGIN = Provenance("0123456789", "2030-01-31", "a processor, 2 cores", "7 min 05 s", "./run.sh | tee log")
@@ -151,6 +150,29 @@ def test_a_row_has_the_cells_of_the_header_and_no_stray_bars(world):
         "",
     ]
     assert cells[2].split("%")[0].strip() == f"{100 * equal_error_rate(scores[trials.is_target], scores[~trials.is_target]):.2f}"
+
+
+@pytest.mark.parametrize("before", [None, "", "# Results\n", "# Results", f"{ROW_HEADER}\n| old |\n"])
+def test_rows_added_to_a_file_stand_in_a_table(tmp_path, before):
+    path = tmp_path / "RESULTS.md"
+    if before is not None:
+        path.write_text(before)
+    append_rows(path, ["| one |"])
+    append_rows(path, ["| two |", "| three |"])
+    text = path.read_text()
+    assert text.startswith(before or "")
+    assert text.count(ROW_HEADER) == 1
+    assert text[text.index(ROW_HEADER) :].splitlines()[2:] == (["| old |"] if "old" in text else []) + ["| one |", "| two |", "| three |"]
+    assert f"\n\n{ROW_HEADER}" in text or text.startswith(ROW_HEADER)
+
+
+def test_a_row_of_calibrated_scores_tells_what_they_cost(world):
+    trials, scores, origin = world
+    results = evaluate_by(trials, scores, origin, Settings(chosen_costs((), ()), num_replicates=0, calibrated=True))
+    (row,) = markdown_rows("x", results, ORIGIN)
+    found = results[ALL]
+    assert f"; actDCF {found.actual_dcf['p_target 0.01']:.3f} (p_target 0.01), " in row
+    assert f"; Cllr {found.bits['Cllr']:.4f}, minCllr {found.bits['minCllr']:.4f} |" in row
 
 
 def test_json_holds_everything_at_full_precision(world):

@@ -49,11 +49,7 @@ fi
 if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   need "$data/train/wav.scp" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
-  if [ -n "$noise" ]; then
-    prepare_noise --folds "1 2 3" "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise" --folds "1 2 3"
 fi
 
 if should_run 2 "Filter banks"; then
@@ -95,16 +91,7 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  {
-    sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained"
-    sv-eval "$data/test/trials" "$exp/test/scores_cosine" --results-row "$system, cosine, seed $seed" "${record[@]}"
-    sv-eval "$data/test/trials" "$exp/test/scores" --results-row "$system, centred, seed $seed" "${record[@]}"
-  } >>"$results"
-  echo "Untrained control, the quietest tenth of the frames:"
-  sv-eval "$data/test/trials" "$exp/control/scores"
-  echo "$system, cosine:"
-  sv-eval "$data/test/trials" "$exp/test/scores_cosine"
-  echo "$system, centred:"
-  sv-eval "$data/test/trials" "$exp/test/scores"
+  evaluate "control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
+  evaluate "$system, cosine, seed $seed" "$data/test/trials" "$exp/test/scores_cosine"
+  evaluate "$system, centred, seed $seed" "$data/test/trials" "$exp/test/scores"
 fi

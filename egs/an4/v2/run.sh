@@ -57,11 +57,7 @@ fi
 if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   need "$data/train/wav.scp" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
-  if [ -n "$noise" ]; then
-    prepare_noise --folds "1 2 3" "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise" --folds "1 2 3"
 fi
 
 if should_run 2 "Filter banks"; then

@@ -19,7 +19,7 @@ num_dev=0     # training speakers to hold out, for tuning: they are then scored 
 any_size=false # accept a corpus of another size than the official release
 ivector_config= # background model and total variability [default: conf/ivector.toml of the recipe]
 backend_config= # LDA and PLDA [default: conf/backend.toml of the recipe]
-results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
+results=      # file that rows of results are added to [default: RESULTS.md of the recipe; with --num-dev, of --exp]
 cmd=          # job runner [default: what cmd.sh says]
 
 . "$(dirname "${BASH_SOURCE[0]}")/path.sh"
@@ -29,11 +29,13 @@ cmd=          # job runner [default: what cmd.sh says]
 . stages.sh
 ivector_config=${ivector_config:-$RECIPE/conf/ivector.toml}
 backend_config=${backend_config:-$RECIPE/conf/backend.toml}
-results=${results:-$RECIPE/RESULTS.md}
 cepstra=$RECIPE/conf/features.toml
 v1=$RECIPE/../v1
 scored="test"
 if [ "$num_dev" -gt 0 ]; then scored="dev"; fi
+of=
+if [ "$scored" = dev ]; then of="held-out training speakers, " results=${results:-$exp/RESULTS.md}; fi
+results=${results:-$RECIPE/RESULTS.md}
 url=http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz
 
 if should_run 0 "Prepare the data directories"; then
@@ -88,18 +90,7 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/$scored/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  if [ "$scored" = test ]; then
-    {
-      sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained"
-      sv-eval "$data/test/trials" "$exp/test/scores_cosine" --results-row "i-vector, cosine, seed $seed" "${record[@]}"
-      sv-eval "$data/test/trials" "$exp/test/scores" --results-row "i-vector, LDA and PLDA, seed $seed" "${record[@]}"
-    } >>"$results"
-  fi
-  echo "Untrained control, the quietest tenth of the frames:"
-  sv-eval "$data/$scored/trials" "$exp/control/scores"
-  echo "i-vector, cosine:"
-  sv-eval "$data/$scored/trials" "$exp/$scored/scores_cosine"
-  echo "i-vector, LDA and PLDA:"
-  sv-eval "$data/$scored/trials" "$exp/$scored/scores"
+  evaluate "${of}control: quietest tenth of the frames, untrained" "$data/$scored/trials" "$exp/control/scores"
+  evaluate "${of}i-vector, cosine, seed $seed" "$data/$scored/trials" "$exp/$scored/scores_cosine"
+  evaluate "${of}i-vector, LDA and PLDA, seed $seed" "$data/$scored/trials" "$exp/$scored/scores"
 fi

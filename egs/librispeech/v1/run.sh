@@ -56,11 +56,7 @@ fi
 if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   need "$data/train/wav.scp" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
-  if [ -n "$noise" ]; then
-    prepare_noise "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise"
 fi
 
 if should_run 2 "Filter banks"; then
@@ -99,15 +95,8 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores_any" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   for list in $lists; do
-    control="target trials of $list chapters, control: quietest tenth of the frames, untrained"
-    system="target trials of $list chapters, GE2E LSTM, $subsets, seed $seed"
-    sv-eval "$data/test/trials_$list" "$exp/control/scores_$list" --results-row "$control" >>"$results"
-    sv-eval "$data/test/trials_$list" "$exp/test/scores_$list" --results-row "$system" "${record[@]}" >>"$results"
-    echo "$control:"
-    sv-eval "$data/test/trials_$list" "$exp/control/scores_$list"
-    echo "$system:"
-    sv-eval "$data/test/trials_$list" "$exp/test/scores_$list"
+    evaluate "target trials of $list chapters, control: quietest tenth of the frames, untrained" "$data/test/trials_$list" "$exp/control/scores_$list"
+    evaluate "target trials of $list chapters, GE2E LSTM, $subsets, seed $seed" "$data/test/trials_$list" "$exp/test/scores_$list"
   done
 fi

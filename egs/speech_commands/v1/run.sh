@@ -62,11 +62,7 @@ fi
 if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   need "$data/train/wav.scp" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
-  if [ -n "$noise" ]; then
-    prepare_noise --folds "1 2 3" "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise" --folds "1 2 3"
 fi
 
 if should_run 2 "Filter banks"; then
@@ -113,24 +109,14 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   for name in test ${wuw:+wuw}; do
-    control="$name, control: quietest tenth of the frames, untrained"
-    sv-eval "$data/$name/trials" "$exp/control_$name/scores" --results-row "$control" >>"$results"
-    sv-eval "$data/$name/trials" "$exp/$name/scores" --results-row "$name, $system, seed $seed" "${record[@]}" >>"$results"
-    echo "$control:"
-    sv-eval "$data/$name/trials" "$exp/control_$name/scores"
-    echo "$name, $system:"
-    sv-eval --by keyword "$data/$name/trials" "$exp/$name/scores"
+    evaluate "$name, control: quietest tenth of the frames, untrained" "$data/$name/trials" "$exp/control_$name/scores"
+    evaluate "$name, $system, seed $seed" "$data/$name/trials" "$exp/$name/scores" --by keyword
   done
   for count in $enroll; do
     for keyword in same different; do
-      list="test, enrolled with $count, $keyword keyword"
-      evaluate=(sv-eval --enroll-spk2utt "$data/test/enroll${count}_$keyword" "$data/test/trials_enroll${count}_$keyword"
-        "$exp/test/scores_enroll${count}_$keyword")
-      "${evaluate[@]}" --results-row "$list, $system, seed $seed" "${record[@]}" >>"$results"
-      echo "$list, $system:"
-      "${evaluate[@]}"
+      evaluate "test, enrolled with $count, $keyword keyword, $system, seed $seed" "$data/test/trials_enroll${count}_$keyword" \
+        "$exp/test/scores_enroll${count}_$keyword" --enroll-spk2utt "$data/test/enroll${count}_$keyword"
     done
   done
 fi

@@ -66,11 +66,7 @@ if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   for name in small large; do
     sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/$name" "$data/${name}_sp"
   done
-  if [ -n "$noise" ]; then
-    prepare_noise --folds "1 2 3" "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise" --folds "1 2 3"
 fi
 
 if should_run 2 "Filter banks"; then

@@ -104,25 +104,14 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  control="test, control: quietest tenth of the frames, untrained"
-  {
-    sv-eval "$data/test/trials" "$exp/control/scores" --results-row "$control"
-    sv-eval "$data/test/trials" "$exp/test/scores_cosine" --results-row "test, i-vector, cosine, seed $seed" "${record[@]}"
-    sv-eval "$data/test/trials" "$exp/test/scores" --results-row "test, i-vector, LDA and PLDA, seed $seed" "${record[@]}"
-  } >>"$results"
-  echo "$control:"
-  sv-eval "$data/test/trials" "$exp/control/scores"
-  echo "test, i-vector, LDA and PLDA:"
-  sv-eval --by keyword "$data/test/trials" "$exp/test/scores"
+  evaluate "test, control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
+  evaluate "test, i-vector, cosine, seed $seed" "$data/test/trials" "$exp/test/scores_cosine"
+  evaluate "test, i-vector, LDA and PLDA, seed $seed" "$data/test/trials" "$exp/test/scores"
   for count in $enroll; do
     for keyword in same different; do
-      list="test, enrolled with $count, $keyword keyword"
-      evaluate=(sv-eval --enroll-spk2utt "$data/test/enroll${count}_$keyword" "$data/test/trials_enroll${count}_$keyword"
-        "$exp/test/scores_enroll${count}_$keyword")
-      "${evaluate[@]}" --results-row "$list, i-vector, LDA and PLDA, seed $seed" "${record[@]}" >>"$results"
-      echo "$list, i-vector, LDA and PLDA:"
-      "${evaluate[@]}"
+      evaluate "test, enrolled with $count, $keyword keyword, i-vector, LDA and PLDA, seed $seed" \
+        "$data/test/trials_enroll${count}_$keyword" "$exp/test/scores_enroll${count}_$keyword" \
+        --enroll-spk2utt "$data/test/enroll${count}_$keyword"
     done
   done
 fi

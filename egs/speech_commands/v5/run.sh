@@ -85,17 +85,12 @@ fi
 
 if should_run 6 "Evaluate"; then
   need "$exp/both/test/llrs" 5
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  row() { # NAME SCORES [OPTION...]
-    sv-eval "$trials/test/trials" "$2" --results-row "$1, seed $seed" "${record[@]}" "${@:3}" >>"$results"
-  }
-  sv-eval "$trials/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
-  row "ECAPA-TDNN, cosine" "$exp/ecapa/test/scores_cosine"
-  row "ECAPA-TDNN, adaptive s-norm" "$exp/ecapa/test/llrs" --calibrated
-  row "i-vector, LDA and PLDA" "$exp/ivector/test/llrs" --calibrated
-  row "both, fused and calibrated" "$exp/both/test/llrs" --calibrated
-  echo "Both, fused and calibrated on the development speakers:"
-  sv-eval --calibrated --hull --by keyword "$trials/test/trials" "$exp/both/test/llrs" | tee "$exp/both/test/evaluation.txt"
+  evaluate "control: quietest tenth of the frames, untrained" "$trials/test/trials" "$exp/control/scores"
+  evaluate "ECAPA-TDNN, cosine, seed $seed" "$trials/test/trials" "$exp/ecapa/test/scores_cosine"
+  evaluate "ECAPA-TDNN, adaptive s-norm, seed $seed" "$trials/test/trials" "$exp/ecapa/test/llrs" --calibrated
+  evaluate "i-vector, LDA and PLDA, seed $seed" "$trials/test/trials" "$exp/ivector/test/llrs" --calibrated
+  evaluate "both, fused and calibrated, seed $seed" "$trials/test/trials" "$exp/both/test/llrs" --calibrated --hull |
+    tee "$exp/both/test/evaluation.txt"
 fi
 
 if should_run 7 "Show all on one page"; then

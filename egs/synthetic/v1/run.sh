@@ -6,7 +6,7 @@
 set -euo pipefail
 
 stage=0           # first stage to run
-stop_stage=7      # last stage to run
+stop_stage=8      # last stage to run
 skip_stages=      # stages to leave out, for example "1 3"
 data=data         # folder of the data directories, and of the corpus itself
 exp=exp/ge2e      # folder of the model and of what is made with it
@@ -77,11 +77,14 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  sv-eval "$data/test/trials" "$exp/control/scores" --results-row "control: quietest tenth of the frames, untrained" >>"$results"
-  sv-eval "$data/test/trials" "$exp/test/scores" --results-row "GE2E LSTM, seed $seed" "${record[@]}" >>"$results"
-  echo "Untrained control, the quietest tenth of the frames:"
-  sv-eval "$data/test/trials" "$exp/control/scores"
-  echo "GE2E LSTM:"
-  sv-eval "$data/test/trials" "$exp/test/scores"
+  evaluate "control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
+  evaluate "GE2E LSTM, seed $seed" "$data/test/trials" "$exp/test/scores"
+fi
+
+if should_run 8 "Show it on one page"; then
+  need "$exp/test/scores" 6
+  sv-report "GE2E LSTM=$data/test/trials,$exp/test/scores" "control=$data/test/trials,$exp/control/scores" --model "GE2E LSTM=$exp" \
+    --embeddings "GE2E LSTM=$exp/test/dvector.scp,$data/test" --title "Synthetic speakers, seed $seed" --wall-time "$(wall_time)" \
+    --command "$(recipe_command)" -o "$exp/report.html" >"$exp/report_rows.md"
+  echo "The report, for a browser: $exp/report.html"
 fi

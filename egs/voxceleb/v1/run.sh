@@ -74,11 +74,7 @@ if should_run 1 "Noise, and copies of the training speakers at other speeds"; th
     for speed in $speeds; do factors+=(--factor "$speed"); done
     sv-perturb-speed "${factors[@]}" --include-original "$data/train" "$data/train_sp"
   fi
-  if [ -n "$noise" ]; then
-    prepare_noise "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise"
 fi
 
 if should_run 2 "Filter banks"; then
@@ -119,16 +115,11 @@ fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores_${lists%% *}" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
   by=()
   if [ -e "$data/test/spk2gender" ]; then by=(--by gender); fi
   for list in $lists; do
     trials=$data/test/trials_$list
-    sv-eval "$trials" "$exp/control/scores_$list" --results-row "$list, control: quietest tenth of the frames, untrained" >>"$results"
-    sv-eval "$trials" "$exp/test/scores_$list" --results-row "$list, $name, trained on $train, seed $seed" "${record[@]}" >>"$results"
-    echo "$list, untrained control, the quietest tenth of the frames:"
-    sv-eval "$trials" "$exp/control/scores_$list"
-    echo "$list, $name:"
-    sv-eval --cost voxceleb "${by[@]}" "$trials" "$exp/test/scores_$list"
+    evaluate "$list, control: quietest tenth of the frames, untrained" "$trials" "$exp/control/scores_$list"
+    evaluate "$list, $name, trained on $train, seed $seed" "$trials" "$exp/test/scores_$list" --cost voxceleb "${by[@]}"
   done
 fi

@@ -43,11 +43,7 @@ fi
 if should_run 1 "Slower and faster copies of the training speakers; noise"; then
   need "$data/train/wav.scp" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
-  if [ -n "$noise" ]; then
-    prepare_noise --folds "1 2 3" "$noise" "$data/noise"
-  else
-    make_noise "$data/noise"
-  fi
+  noise_to "$data/noise" --folds "1 2 3"
 fi
 
 if should_run 2 "Filter banks"; then
@@ -88,25 +84,10 @@ fi
 
 if should_run 7 "Evaluate by days between calls, by telephones, by utterances enrolled with"; then
   need "$exp/test/scores" 6
-  record=(--wall-time "$(wall_time)" --command "$(recipe_command)")
-  control="pairs across calls, control: quietest tenth of the frames, untrained"
-  system="pairs across calls, GE2E LSTM, seed $seed"
-  {
-    sv-eval "$data/test/trials" "$exp/control/scores" --results-row "$control"
-    sv-eval --by days "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}"
-    sv-eval --by device "$data/test/trials" "$exp/test/scores" --results-row "$system" "${record[@]}" | tail -n +2 # the first row stands there
-  } >>"$results"
-  echo "$control:"
-  sv-eval "$data/test/trials" "$exp/control/scores"
-  for condition in days device keyword; do
-    echo "$system:"
-    sv-eval --by "$condition" "$data/test/trials" "$exp/test/scores"
-  done
+  evaluate "pairs across calls, control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
+  evaluate "pairs across calls, GE2E LSTM, seed $seed" "$data/test/trials" "$exp/test/scores" --by days --by device --by keyword
   for count in $enroll; do
-    system="enrolled with $count utterances of the first call, GE2E LSTM, seed $seed"
-    evaluate=(sv-eval --enroll-spk2utt "$data/test/enroll$count" "$data/test/trials_enroll$count" "$exp/test/scores_enroll$count")
-    "${evaluate[@]}" --results-row "$system" "${record[@]}" >>"$results"
-    echo "$system:"
-    "${evaluate[@]}"
+    evaluate "enrolled with $count utterances of the first call, GE2E LSTM, seed $seed" "$data/test/trials_enroll$count" \
+      "$exp/test/scores_enroll$count" --enroll-spk2utt "$data/test/enroll$count"
   done
 fi

@@ -1,0 +1,56 @@
+"""Rows of RESULTS.md: a result, what it was measured on, and how to get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sv_toolkit.reporting.provenance import Provenance
+from sv_toolkit.reporting.results import ALL, Evaluation, Results, percent
+
+ROW_HEADER = (
+    "| system | EER [95 % interval] | minDCF | trials | commit | date | hardware | wall time | command |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def markdown_rows(name: str, results: Results, provenance: Provenance) -> list[str]:
+    """Lines under `ROW_HEADER`, one per condition."""
+    return [_row(name if condition == ALL else f"{name}, {condition}", found, provenance) for condition, found in results.items()]
+
+
+def append_rows(path: Path, rows: Sequence[str]) -> None:
+    """Add rows to the end of a file, under a header of their own unless a table ends there.
+
+    One write, so that recipes that run side by side do not mix their lines.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = text.splitlines()
+    head = [] if lines and lines[-1].startswith("|") else ([""] if lines else []) + [ROW_HEADER]
+    start = "" if not text or text.endswith("\n") else "\n"
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(start + "".join(f"{line}\n" for line in [*head, *rows]))
+
+
+def _row(name: str, evaluation: Evaluation, provenance: Provenance) -> str:
+    trials = f"{evaluation.num_targets} target / {evaluation.num_nontargets} nontarget, {evaluation.list_hash}"
+    command = f"`{provenance.command}`" if provenance.command else ""
+    made = [provenance.commit, provenance.date, provenance.hardware, provenance.wall_time, command]
+    cells = [name, _rate(evaluation), _costs(evaluation), trials, *made]
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _rate(evaluation: Evaluation) -> str:
+    if evaluation.eer is None:
+        return "not defined"
+    if evaluation.eer.interval is None:
+        return f"{percent(evaluation.eer)}, no interval: {evaluation.no_interval}"
+    return percent(evaluation.eer)
+
+
+def _costs(evaluation: Evaluation) -> str:
+    """minDCF, and of calibrated scores what they cost and the bits they lose."""
+    least = ", ".join(f"{measured.value:.3f} ({label})" for label, measured in evaluation.min_dcf.items())
+    actual = ", ".join(f"{value:.3f} ({label})" for label, value in evaluation.actual_dcf.items())
+    bits = ", ".join(f"{label} {value:.4f}" for label, value in evaluation.bits.items())
+    return "; ".join(part for part in (least, actual and f"actDCF {actual}", bits) if part)
