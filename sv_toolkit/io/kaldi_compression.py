@@ -8,17 +8,12 @@ middle half and 192-255 in the highest quarter, linear in between.  Its bytes li
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sv_toolkit.errors import shown
-
-if TYPE_CHECKING:
-    from sv_toolkit.io.kaldi_matrix import Header
-
-ReadBytes = Callable[[int, int], "np.ndarray[Any, np.dtype[np.uint8]]"]
+from sv_toolkit.io.kaldi_header import Header, ReadBytes
 
 KINDS = ("CM", "CM2", "CM3")
 _KNOTS = (0, 64, 192, 255)

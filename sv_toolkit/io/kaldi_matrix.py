@@ -7,13 +7,13 @@ vectors of int32, which have no token.  Nothing else is ever read: no pickles, n
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sv_toolkit.errors import ArchiveError, shown
 from sv_toolkit.io import kaldi_compression
-from sv_toolkit.io.kaldi_compression import ReadBytes
+from sv_toolkit.io.kaldi_header import Header, ReadBytes
 
 BINARY = b"\0B"
 INT32_VECTOR = "int32 vector"
@@ -22,25 +22,6 @@ _INT32_ENTRY = np.dtype([("size", "i1"), ("value", "<i4")])  # every entry is pr
 _DTYPES = {token: np.dtype(code) for token, code in (("FM", "<f4"), ("DM", "<f8"), ("FV", "<f4"), ("DV", "<f8"))}
 _TOKENS = {(1, "f4"): "FV", (2, "f4"): "FM", (1, "f8"): "DV", (2, "f8"): "DM"}
 _FOREIGN = {b"PKL": "a pickled object", b"NPY": "a numpy file", b"AUDIO": "audio", b"RIFF": "audio", b"fLaC": "audio"}
-
-
-class Header(NamedTuple):
-    """What a record says about itself; `start` and `end` are the offsets of its numbers in the file.
-
-    `columns` is None for a vector; `scale` holds the smallest value and the extent of a compressed matrix.
-    """
-
-    token: str
-    rows: int
-    columns: int | None
-    start: int
-    end: int
-    scale: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """`(rows, columns)` or `(rows,)`."""
-        return (self.rows,) if self.columns is None else (self.rows, self.columns)
 
 
 def encode_record(key: str, array: np.ndarray, compression: str | None = None) -> bytes:
