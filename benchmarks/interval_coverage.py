@@ -36,7 +36,7 @@ STATISTICS = {
 # speakers, utterances of each, design, mean of target scores
 SETTINGS = [
     (num, per, design, mean)
-    for num, per in ((10, 4), (20, 4), (40, 3), (100, 2))
+    for num, per in ((10, 4), (20, 4), (20, 10), (40, 3), (100, 2))
     for design in ("all pairs", "enroll and test")
     for mean in (3.4, 5.0)
 ]

@@ -236,8 +236,10 @@ def warn(trials: Trials, scores: np.ndarray, results: Results) -> None:
     interval = evaluation.eer.interval
     if interval.num_speakers < FEW_SPEAKERS:
         logger.warning("%s: few speakers: an interval from %d speakers is rough", where, interval.num_speakers)
-    if interval.high == interval.low:
-        logger.warning("%s: an interval without width: resampling cannot show errors that never happened here", where)
+    if evaluation.eer.value == 0:
+        logger.warning(
+            "%s: no errors: the upper end of the EER comes from the number of target trials, not from how speakers differ", where
+        )
 
 
 def text_lines(results: Results, settings: Settings) -> list[str]:

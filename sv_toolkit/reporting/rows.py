@@ -51,6 +51,7 @@ def _rate(evaluation: Evaluation) -> str:
 def _costs(evaluation: Evaluation) -> str:
     """minDCF, and of calibrated scores what they cost and the bits they lose."""
     least = ", ".join(f"{measured.value:.3f} ({label})" for label, measured in evaluation.min_dcf.items())
+    if not evaluation.actual_dcf:
+        return least
     actual = ", ".join(f"{value:.3f} ({label})" for label, value in evaluation.actual_dcf.items())
-    bits = ", ".join(f"{label} {value:.4f}" for label, value in evaluation.bits.items())
-    return "; ".join(part for part in (least, actual and f"actDCF {actual}", bits) if part)
+    return "; ".join([least, f"actDCF {actual}", ", ".join(f"{label} {value:.4f}" for label, value in evaluation.bits.items())])

@@ -108,10 +108,25 @@ def test_several_statistics_share_the_replicates(rng):
     assert 0 < both["dcf"].low < both["dcf"].high <= 1
 
 
-def test_no_errors_give_an_interval_of_nothing():
-    speakers = np.repeat(np.arange(4), 4), np.tile(np.arange(4), 4)
-    is_target = speakers[0] == speakers[1]
-    assert speaker_bootstrap(is_target.astype(float), is_target, *speakers, EER, num_replicates=50)["eer"] == Interval(0.0, 0.0, 50, 4)
+def test_upper_end_is_above_zero_without_errors():
+    """That of as many independent trials as there are targets, with no error among them."""
+    high = []
+    for num_speakers in (4, 40):
+        speakers = np.repeat(np.arange(num_speakers), num_speakers), np.tile(np.arange(num_speakers), num_speakers)
+        is_target = speakers[0] == speakers[1]
+        found = speaker_bootstrap(is_target.astype(float), is_target, *speakers, EER, num_replicates=50)["eer"]
+        t = student.quantile(0.95, num_speakers - 1)
+        assert found == Interval(0.0, found.high, 50, num_speakers)
+        assert found.high == pytest.approx(t**2 / (num_speakers + t**2), rel=0.03)
+        high.append(found.high)
+    assert high[0] > 5 * high[1]
+
+
+def test_lower_end_is_under_one_without_right_answers_and_the_other_way_round():
+    speaker = np.repeat(np.arange(20), 3)
+    (none, of_none), (every, of_all) = (intervals.rate_bootstrap(np.full(60, rate), speaker, 50) for rate in (0.0, 1.0))
+    assert (none, of_none.low, every, of_all.high) == (0, 0, 1, 1)
+    assert of_none.high == pytest.approx(1 - of_all.low) and 0.05 < of_none.high < 0.1
 
 
 def drawn_rates(trials, num_replicates, seed):
@@ -120,16 +135,27 @@ def drawn_rates(trials, num_replicates, seed):
     return np.array([equal_error_rate(*copied_out(*trials, row)) for row in weights])
 
 
+def defined_interval(drawn, rate, num_trials, num_speakers):
+    """Step by step: bias, spread of the log odds, effective size, and the true rates t of their deviations away."""
+    center, half, tenth = 2 * rate - np.mean(drawn), 0.5 / num_trials, 0.1 / num_trials
+    smooth = (center + half) / (1 + 2 * half)
+    spread = np.var(np.log((drawn + half) / (1 - drawn + half)), ddof=1) * num_speakers / (num_speakers - 1)
+    variance = spread * (smooth * (1 - smooth)) ** 2 + (rate - np.mean(drawn)) ** 2
+    smooth = (center + tenth) / (1 + 2 * tenth)
+    size = smooth * (1 - smooth) / (variance + tenth / num_trials)
+    t = student.quantile(0.95, num_speakers - 1)
+    # (end - center)^2 = t^2 end (1 - end) / size
+    low, high = sorted(np.roots([1 + t**2 / size, -2 * center - t**2 / size, center**2]))
+    return min(low, rate), max(high, rate)
+
+
 def test_interval_agrees_with_its_definition(rng):
     trials = simulated_trials(9, 3, rng)
     scores, is_target = trials[:2]
-    half = 0.5 / is_target.sum()
-    odds = [np.log((rate + half) / (1 - rate + half)) for rate in drawn_rates(trials, 60, seed=4)]
     rate = equal_error_rate(scores[is_target], scores[~is_target])
-    reach = student.quantile(0.95, 8) * np.sqrt(np.var(odds, ddof=1) * 9 / 8)
-    low, high = (1 / (1 + np.exp(-(np.log((rate + half) / (1 - rate + half)) + end))) for end in (-reach, reach))
+    expected = defined_interval(drawn_rates(trials, 60, seed=4), rate, is_target.sum(), 9)
     found = speaker_bootstrap(*trials, EER, num_replicates=60, seed=4)["eer"]
-    np.testing.assert_allclose([found.low, found.high], [low * (1 + 2 * half) - half, high], rtol=0, atol=1e-12)
+    np.testing.assert_allclose([found.low, found.high], expected, rtol=0, atol=1e-9)
 
 
 def test_interval_of_accuracies_mirrors_that_of_errors(rng):
@@ -140,7 +166,7 @@ def test_interval_of_accuracies_mirrors_that_of_errors(rng):
 
 
 def test_interval_holds_its_estimate_at_very_low_rates():
-    """One error of one speaker among many: half an error more would lift both ends over the rate."""
+    """One error of one speaker among many: half an error more would lift both ends over the rate, a bias move them past it."""
     speakers = np.repeat(np.arange(30), 30), np.tile(np.arange(30), 30)
     is_target = speakers[0] == speakers[1]
     scores = np.where(is_target, 1.0, 0.0)
@@ -262,12 +288,8 @@ def test_means_over_seeds_agree_with_the_slow_loop(rng):
     assert (found.first, found.second) == pytest.approx(tuple(means), abs=1e-12)
     assert (found.interval.low, found.interval.high) == pytest.approx((found.difference - reach, found.difference + reach), abs=1e-12)
     interval = speaker_bootstrap(first, *sides, EER, 40, seed=5)["eer"]
-    half = 0.5 / sides[0].sum()
-    odds = np.log((np.append(loops[0], means[0]) + half) / (1 - np.append(loops[0], means[0]) + half))
-    ends = 1 / (1 + np.exp(-(odds[-1] + factor * np.std(odds[:-1], ddof=1) * np.array([-1, 1]))))
-    outer = (1 + 2 * half) * ends - half
-    expected = max(min(ends[0], outer[0]), 0), min(max(ends[1], outer[1]), 1)
-    assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-12)
+    expected = defined_interval(loops[0], means[0], sides[0].sum(), 8)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-9)
 
 
 def test_one_seed_in_two_dimensions_is_the_system_itself(rng):
@@ -291,3 +313,16 @@ def test_rates_of_answers_agree_with_copied_answers(rng):
     assert interval.num_speakers == 7
     with pytest.raises(ValueError, match="at least 3"):
         intervals.rate_bootstrap(first, speaker % 2, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mean", [0.03, 0.2], ids=["few errors", "many errors"])
+def test_the_interval_of_answers_covers_the_truth_as_often_as_it_says(mean):
+    """Every speaker has an accuracy of his own: the answers about him go together."""
+    rng = np.random.default_rng(11)
+    speaker, runs, covered = np.repeat(np.arange(40), 6), 1000, 0
+    for run in range(runs):
+        wrong = rng.random(240) < rng.beta(5 * mean, 5 * (1 - mean), size=40)[speaker]
+        _, interval = intervals.rate_bootstrap(1.0 - wrong, speaker, 200, seed=run)
+        covered += interval.low <= 1 - mean <= interval.high
+    assert 0.93 <= covered / runs <= 0.975  # the share itself has a deviation of 0.7 %

@@ -193,7 +193,10 @@ def test_weak_results_come_with_a_warning(world, tmp_path, talk):
     assert results[ALL].eer.value == 0.5
     warn(trials, constant, results)
     assert "all scores are equal (0.5)" in talk.text
-    assert "without width" in talk.text
+    assert "no errors" not in talk.text
+    perfect = trials.is_target.astype(float)
+    warn(trials, perfect, evaluate_by(trials, perfect, origin, SETTINGS))
+    assert "no errors: the upper end of the EER comes from the number of target trials" in talk.text
     small = make([("a", "b"), ("a", "c")], [True, False], tmp_path / "trials")
     warn(small, np.array([1.0, 0.0]), evaluate_by(small, np.array([1.0, 0.0]), Origin(tmp_path, None, None), SETTINGS))
     assert "few target trials: a rate from 1 target trial is rough" in talk.text
