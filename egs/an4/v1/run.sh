@@ -72,26 +72,26 @@ if should_run 4 "Train"; then
     --device "$device" --threads "$threads" "$data/train_sp" "$exp"
 fi
 
-if should_run 5 "Extract d-vectors, their mean over the training speakers, and the untrained control"; then
+if should_run 5 "Extract d-vectors, also of the training speakers as a cohort, and the untrained control"; then
   need "$exp/model.json" 4
   sv-subset-data --utt-list "$data/train/utt2spk" "$data/train_sp" "$data/train_original"
   for name in train_original test; do
     job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp" "$data/$name" "$exp/$name"
   done
-  sv-train-backend --lda-dim 0 --length-norm unit --plda none "$exp/train_original/dvector.scp" "$data/train_original" "$exp/centering"
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi
 
-if should_run 6 "Score: cosines of the d-vectors, and of what they differ from the mean"; then
-  need "$exp/centering/backend.json" 5
-  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" -o "$exp/test/scores_cosine"
-  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" --backend "$exp/centering" -o "$exp/test/scores"
+if should_run 6 "Score: cosines, and adaptive s-norm against the training speakers"; then
+  need "$exp/train_original/dvector.scp" 5
   sv-score "$data/test/trials" --test "$exp/control/dvector.scp" -o "$exp/control/scores"
+  sv-score "$data/test/trials" --test "$exp/test/dvector.scp" -o "$exp/test/scores_cosine"
+  sv-normalize-scores "$data/test/trials" "$exp/test/scores_cosine" --test "$exp/test/dvector.scp" --top 10 \
+    --cohort "$exp/train_original/dvector.scp" --cohort-utt2spk "$data/train_original/utt2spk" -o "$exp/test/scores"
 fi
 
 if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
   evaluate "control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
   evaluate "$system, cosine, seed $seed" "$data/test/trials" "$exp/test/scores_cosine"
-  evaluate "$system, centred, seed $seed" "$data/test/trials" "$exp/test/scores"
+  evaluate "$system, adaptive s-norm, seed $seed" "$data/test/trials" "$exp/test/scores"
 fi
