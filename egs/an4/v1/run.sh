@@ -4,11 +4,12 @@
 #   ./run.sh                                        everything; downloads the corpus (64 MB)
 #   ./run.sh --corpus /corpora/an4                  with a corpus that is there
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
+#   ./run.sh --stage 8 --fuse "exp/ge2e exp/seed1" --exp exp/fused    several trainings as one system
 #   ./run.sh --num-dev 12 --data data/tune --exp exp/tune --stop-stage 4    tuning on held-out training speakers
 set -euo pipefail
 
 stage=0       # first stage to run
-stop_stage=7  # last stage to run
+stop_stage=8  # last stage to run
 skip_stages=  # stages to leave out, for example "1 3"
 corpus=       # folder that holds wav/an4_clstk [default: the official release is downloaded]
 noise=        # folder of CLASS/FOLD-*.ogg, such as ESC-10, to train with [default: noise is made up]
@@ -22,6 +23,7 @@ num_dev=0     # training speakers to hold out, for tuning; their EER then decide
 any_size=false # accept a corpus of another size than the official release
 train_config= # training configuration, such as conf/ecapa.toml [default: conf/train.toml of the recipe]
 system="GE2E LSTM" # what the rows of results call it
+fuse=         # folders of trainings, such as "exp/ge2e exp/seed1", whose scores are added [default: this one stands alone]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 cmd=          # job runner [default: what cmd.sh says]
 
@@ -94,4 +96,19 @@ if should_run 7 "Evaluate"; then
   evaluate "control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
   evaluate "$system, cosine, seed $seed" "$data/test/trials" "$exp/test/scores_cosine"
   evaluate "$system, adaptive s-norm, seed $seed" "$data/test/trials" "$exp/test/scores"
+fi
+
+if should_run 8 "Add the scores of several trainings"; then
+  if [ -n "$fuse" ]; then
+    scores=()
+    for folder in $fuse; do
+      need "$folder/test/scores" 6
+      scores+=(--scores "$folder/test/scores")
+    done
+    mkdir -p "$exp/test"
+    sv-fuse --method mean-variance "${scores[@]}" -o "$exp/test/scores"
+    evaluate "$system, adaptive s-norm, $fuse fused" "$data/test/trials" "$exp/test/scores"
+  else
+    echo "Nothing to add: --fuse \"exp/ge2e exp/seed1\" names the folders of several trainings"
+  fi
 fi
