@@ -20,7 +20,6 @@ seed=0        # seed of the trainings
 words="bed cat happy" # the keywords to take, or all
 num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers that weights and thresholds are learned from, out of the same
-prior=0.1     # of a target, where fusion and calibration fit best: between Cllr, which counts at 0.5, and costs at 0.01
 train_config= # training configuration [default: conf/ecapa.toml of v1]
 ivector_config= # background model and total variability [default: conf/ivector.toml of v4]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
@@ -69,7 +68,7 @@ fi
 if should_run 4 "Fuse, with weights learned on the development speakers"; then
   need "$exp/ecapa/test/scores" 3
   mkdir -p "$exp/both/dev" "$exp/both/test"
-  sv-fuse --scores "$exp/ecapa/dev/scores" --scores "$exp/ivector/dev/scores" --weights-from "$trials/dev/trials" --prior "$prior" \
+  sv-fuse --scores "$exp/ecapa/dev/scores" --scores "$exp/ivector/dev/scores" --weights-from "$trials/dev/trials" \
     --save "$exp/both/fusion.json" -o "$exp/both/dev/scores"
   sv-fuse --scores "$exp/ecapa/test/scores" --scores "$exp/ivector/test/scores" --apply "$exp/both/fusion.json" -o "$exp/both/test/scores"
 fi
@@ -78,10 +77,10 @@ if should_run 5 "Calibrate on the development speakers"; then
   need "$exp/both/test/scores" 4
   for system in ecapa:as-norm ivector:plda both:fusion; do
     own=$exp/${system%:*}
-    sv-calibrate --prior "$prior" --scoring "${system#*:}" "$trials/dev/trials" "$own/dev/scores" -o "$own/calibration.json"
+    sv-calibrate --scoring "${system#*:}" "$trials/dev/trials" "$own/dev/scores" -o "$own/calibration.json"
     sv-calibrate --apply "$own/calibration.json" "$own/test/scores" -o "$own/test/llrs"
   done
-  sv-calibrate --prior "$prior" --model "$exp/ecapa" "$trials/dev/trials" "$exp/ecapa/dev/scores_cosine"
+  sv-calibrate --model "$exp/ecapa" "$trials/dev/trials" "$exp/ecapa/dev/scores_cosine"
 fi
 
 if should_run 6 "Evaluate"; then
