@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sv_toolkit.data.fixing import Audio, Plan, plan_fix
 from sv_toolkit.data.forms import directory_problems, refuse
-from sv_toolkit.errors import DataError
+from sv_toolkit.errors import DataError, shown
 from sv_toolkit.io.files import locked, make_directory, whole_binary, write_text
 from sv_toolkit.io.manifest import describe_file, read_manifest, write_manifest
 from sv_toolkit.io.tables import place
@@ -95,11 +95,21 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(stream, copy)
 
 
+def _absent_names(backup: Path) -> list[str]:
+    """What the backup says was not there; a directory from elsewhere must not name files of other places."""
+    names = (backup / _ABSENT).read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    foreign = [name for name in names if name in ("", "..") or name != Path(name).name or not name.isprintable()]
+    links = [entry.name for entry in [backup, *backup.iterdir()] if entry.is_symlink()]
+    if foreign or links:
+        raise DataError(f"{place(backup)}: not a backup of sv-fix-data, it names {shown((foreign + links)[0])}; delete it")
+    return names
+
+
 def _undo_killed(path: Path) -> None:
     """Bring back the originals if a fix was killed while it wrote."""
     backup = path / _OPEN
     if (backup / _ABSENT).exists():
-        for name in (backup / _ABSENT).read_text(encoding="utf-8").splitlines():
+        for name in _absent_names(backup):
             (path / name).unlink(missing_ok=True)
         for original in sorted(backup.iterdir()):
             if original.name != _ABSENT and not original.name.startswith("."):

@@ -84,7 +84,7 @@ def _refuse_foreign(out: Path, job: dict[str, Any], overwrite: bool) -> None:
     if overwrite or not out.exists() or all(file.name.startswith(".") for file in out.iterdir()):
         return
     started = out / _STARTED
-    if started.is_file() and started.read_text() == digest_of(job):
+    if started.is_file() and started.read_bytes() == digest_of(job).encode():
         return
     manifest = read_manifest(out, NAME)
     if manifest is None or manifest.job != job:
@@ -100,7 +100,7 @@ def _remove_old(out: Path) -> None:
     for stale in out.glob("*.manifest.json"):
         stale.unlink()
     for name in {*FORMS, SKIPPED, *(manifest.files if manifest else {})}:
-        if ".." not in Path(name).parts and not Path(name).is_absolute():
+        if (out / name).parent.resolve().is_relative_to(out.resolve()):  # not through a link to elsewhere
             (out / name).unlink(missing_ok=True)
 
 

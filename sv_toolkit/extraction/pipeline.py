@@ -190,7 +190,7 @@ def _is_begun(extraction: Extraction, target: Sharded) -> bool:
     manifest = read_manifest(target.directory, extraction.name)
     begun = target.partial / "job"
     return (manifest is not None and manifest.job == target.job) or (
-        begun.is_file() and begun.read_text(encoding="utf-8") == digest_of(target.job)
+        begun.is_file() and begun.read_bytes() == digest_of(target.job).encode()
     )
 
 

@@ -66,6 +66,8 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
             raise DataError(
                 f"{plain(path)}: manifest format {plain(content['format'])}, this version reads {FORMAT}; --overwrite makes it anew"
             )
+        if any(not file.isprintable() or Path(file).is_absolute() or {"..", ""} & {file, *Path(file).parts} for file in content["files"]):
+            raise ValueError("a file outside the directory")
         sizes = {file: {"size": int(known["size"]), "sha256": str(known["sha256"])} for file, known in content["files"].items()}
         return Manifest(name, dict(content["job"]), dict(content["counts"]), sizes)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sv_toolkit.errors import OutputError, TooManyBadError, examples, plain
+from sv_toolkit.errors import MALFORMED, OutputError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import encode_record
 from sv_toolkit.io.files import make_directory, sha256_file, whole_binary, write_text
 from sv_toolkit.io.manifest import digest_of, manifest_path
@@ -103,7 +103,7 @@ def _manifest_lists(target: Sharded, manifest_name: str) -> bool:
 
 def _same_job_started(target: Sharded) -> bool:
     started = target.partial / "job"
-    return started.is_file() and started.read_text(encoding="utf-8") == digest_of(target.job)
+    return started.is_file() and started.read_bytes() == digest_of(target.job).encode()
 
 
 def write_shards(
@@ -172,7 +172,7 @@ def _is_complete(target: Sharded, index: int) -> bool:
             and target.ark(index).stat().st_size == record["size"]
             and sha256_file(target.ark(index)) == record["sha256"]
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, *MALFORMED):
         return False
 
 

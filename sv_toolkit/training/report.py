@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sv_toolkit.errors import MALFORMED, plain
 from sv_toolkit.io.files import write_text
 
 logger = logging.getLogger("sv_toolkit")
@@ -32,15 +33,23 @@ class Log:
 
     def rewind(self, step: int) -> None:
         """Keep the records up to `step`; what follows will be computed again."""
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+        kept, damaged = [], 0
+        for line in self._lines():
+            try:
+                if json.loads(line.decode("utf-8"))["step"] <= step:
+                    kept.append(line.decode("utf-8"))
+            except MALFORMED:
+                damaged += 1
+        if damaged:
+            logger.warning("%s: %d damaged lines are left out", plain(self.path), damaged)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.first_step = self.last_step = step
         self.started = self.last_time = time.perf_counter()
 
-    def _lines(self) -> list[str]:
+    def _lines(self) -> list[bytes]:
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")
+        lines = self.path.read_bytes().split(b"\n")
         return lines[:-1]  # what follows the last newline was cut while it was written
 
     def steps(self, step: int, means: dict[str, float], waited: float) -> None:

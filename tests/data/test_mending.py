@@ -6,6 +6,7 @@ from sv_toolkit.data import mending
 from sv_toolkit.data.mending import fix
 from sv_toolkit.data.stored import manifest_problems
 from sv_toolkit.data.validation import validate
+from sv_toolkit.errors import DataError
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
 
 
@@ -90,3 +91,26 @@ def test_a_fix_that_was_killed_is_undone_and_made_anew(damaged, monkeypatch, num
             assert (path / ".backup.open").is_dir()
     fix(path)
     assert content(path) == content(clean)
+
+
+@pytest.mark.parametrize("names", [b"../victim\n", b"/{victim}\n", b"utt2spk\n..\n", b"\n", b"\xff\n", b"a\x1b[2J\n"])
+def test_a_backup_from_elsewhere_deletes_nothing_of_other_places(damaged, tmp_path, names):
+    path, victim = damaged("data"), tmp_path / "victim"
+    victim.write_text("precious")
+    (path / ".backup.open").mkdir()
+    (path / ".backup.open" / "absent").write_bytes(names.replace(b"/{victim}", str(victim).encode()))
+    before = content(path)
+    with pytest.raises(DataError, match="not a backup of sv-fix-data"):
+        fix(path)
+    assert content(path) == before
+    assert victim.read_text() == "precious"
+
+
+def test_a_backup_that_is_a_link_or_holds_one_is_refused(damaged, tmp_path):
+    path, elsewhere = damaged("data"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "absent").write_text("utt2spk\n")
+    (path / ".backup.open").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="not a backup of sv-fix-data"):
+        fix(path)
+    assert (path / "utt2spk").exists()

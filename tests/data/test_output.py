@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sv_toolkit.data import output
@@ -108,3 +110,24 @@ def test_temporary_files_of_a_killed_run_go_and_others_stay(tmp_path):
         (tmp_path / name).touch()
     write_new_files({tmp_path / "a": b"1"}, overwrite=False)
     assert sorted(content(tmp_path)) == [".other.abcd1234.tmp", "a"]
+
+
+def test_nothing_is_deleted_through_a_link_to_elsewhere(tmp_path):
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "two").write_text("precious")
+    write_output(out, TEXTS, JOB, {}, overwrite=False)
+    (out / "link").symlink_to(victim)
+    manifest = out / "data.manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["link/two"] = {"size": 8, "sha256": "x"}
+    manifest.write_text(json.dumps(content))
+    write_output(out, TEXTS, {"command": "sv-other"}, {}, overwrite=True)
+    assert (victim / "two").read_text() == "precious"
+
+
+def test_marks_of_a_started_run_may_hold_any_bytes(tmp_path):
+    (tmp_path / ".data.started").write_bytes(b"\xff\xfe")
+    (tmp_path / "utt2spk").write_text("u1 s\n")
+    with pytest.raises(OutputError, match="not empty"):
+        write_output(tmp_path, TEXTS, JOB, {}, overwrite=False)

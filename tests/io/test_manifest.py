@@ -106,3 +106,13 @@ def test_equal_values_have_equal_digests_whatever_their_order():
     assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
     assert digest_of([1, 2]) != digest_of([2, 1])
+
+
+@pytest.mark.parametrize("name", ["../victim", "/etc/victim", "a/../../victim", "..", "", "a\0b", "a\x1b[2J"])
+def test_a_manifest_that_names_files_of_other_places_is_damaged(done, name):
+    path = manifest_path(done, "feats")
+    content = json.loads(path.read_text())
+    content["files"][name] = {"size": 1, "sha256": "x"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="damaged manifest"):
+        read_manifest(done, "feats")
