@@ -99,6 +99,7 @@ if should_run 7 "Evaluate"; then
 fi
 
 if should_run 8 "Add the scores of several trainings"; then
+  need "$data/test/trials" 0
   if [ -n "$fuse" ]; then
     scores=()
     for folder in $fuse; do
