@@ -13,7 +13,7 @@ from sv_toolkit.data.forms import FORMS
 from sv_toolkit.data.skipped import SKIPPED
 from sv_toolkit.errors import DataError, OutputError
 from sv_toolkit.io.files import locked, make_directory, remove_leftovers, whole_binary, write_text
-from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, read_manifest, write_manifest
+from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, is_mark_of, read_manifest, write_manifest
 from sv_toolkit.io.tables import format_table, place
 
 NAME = "data"  # of the manifest
@@ -83,8 +83,7 @@ def _refuse_foreign(out: Path, job: dict[str, Any], overwrite: bool) -> None:
         raise OutputError(f"{place(out)}: is a file, a directory is needed")
     if overwrite or not out.exists() or all(file.name.startswith(".") for file in out.iterdir()):
         return
-    started = out / _STARTED
-    if started.is_file() and started.read_bytes() == digest_of(job).encode():
+    if is_mark_of(out / _STARTED, job):
         return
     manifest = read_manifest(out, NAME)
     if manifest is None or manifest.job != job:

@@ -20,8 +20,8 @@ from sv_toolkit.data.data_dir import DataDir, Utterance, copy_tables, read_skipp
 from sv_toolkit.errors import OutputError, plain
 from sv_toolkit.io.audio import AudioRequest
 from sv_toolkit.io.files import locked, loose_permissions, make_directory, sha256_bytes
-from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, manifest_path, read_manifest, write_manifest
-from sv_toolkit.io.shards import Process, Sharded, Written, close_shards, refuse_foreign, write_shards
+from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, manifest_path, read_manifest, write_manifest
+from sv_toolkit.io.shards import Process, Sharded, Written, close_shards, refuse_foreign, same_job_started, write_shards
 from sv_toolkit.io.tables import write_table
 from sv_toolkit.io.workers import available_cpus
 
@@ -188,10 +188,7 @@ def _set_aside(extraction: Extraction, target: Sharded) -> None:
 def _is_begun(extraction: Extraction, target: Sharded) -> bool:
     """True if this very work was begun, or done, in the directory: what lies there is its own."""
     manifest = read_manifest(target.directory, extraction.name)
-    begun = target.partial / "job"
-    return (manifest is not None and manifest.job == target.job) or (
-        begun.is_file() and begun.read_bytes() == digest_of(target.job).encode()
-    )
+    return (manifest is not None and manifest.job == target.job) or same_job_started(target)
 
 
 def _is_equal(one: Path, other: Path) -> bool:

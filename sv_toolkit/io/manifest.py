@@ -76,6 +76,11 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
         raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
 
 
+def is_mark_of(path: Path, job: dict[str, Any]) -> bool:
+    """True if the file `path` is what a run of `job` marks its beginning with; it may hold anything, or not be there."""
+    return path.is_file() and path.read_bytes() == digest_of(job).encode()
+
+
 def is_finished(directory: Path, name: str, job: dict[str, Any]) -> bool:
     """True if `job` is done here and every file of it still lies there unchanged."""
     manifest = read_manifest(directory, name)

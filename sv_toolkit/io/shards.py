@@ -21,7 +21,7 @@ import numpy as np
 from sv_toolkit.errors import MALFORMED, OutputError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import encode_record
 from sv_toolkit.io.files import make_directory, sha256_file, whole_binary, write_text
-from sv_toolkit.io.manifest import digest_of, manifest_path
+from sv_toolkit.io.manifest import digest_of, is_mark_of, manifest_path
 from sv_toolkit.io.workers import run_tasks
 
 MIN_SHARD, MAX_SHARD, USUAL_NUM_SHARDS = 8, 2000, 16
@@ -90,7 +90,7 @@ def refuse_foreign(target: Sharded, manifest_name: str, overwrite: bool) -> None
     scp = target.directory / f"{target.name}.scp"
     if overwrite:
         manifest_path(target.directory, manifest_name).unlink(missing_ok=True)
-    elif scp.exists() and not _same_job_started(target) and not _manifest_lists(target, manifest_name):
+    elif scp.exists() and not same_job_started(target) and not _manifest_lists(target, manifest_name):
         raise OutputError(f"{plain(scp)}: exists and is not of this run; give --overwrite, or another output directory")
 
 
@@ -101,9 +101,9 @@ def _manifest_lists(target: Sharded, manifest_name: str) -> bool:
     return manifest is not None and manifest.job == target.job
 
 
-def _same_job_started(target: Sharded) -> bool:
-    started = target.partial / "job"
-    return started.is_file() and started.read_bytes() == digest_of(target.job).encode()
+def same_job_started(target: Sharded) -> bool:
+    """True if shards of this very job lie half done in the directory."""
+    return is_mark_of(target.partial / "job", target.job)
 
 
 def write_shards(
@@ -156,7 +156,7 @@ def _describe(task: tuple[int, list[Any]], item_id: Callable[[Any], str]) -> str
 
 
 def _prepare(target: Sharded) -> None:
-    if target.partial.exists() and not _same_job_started(target):
+    if target.partial.exists() and not same_job_started(target):
         shutil.rmtree(target.partial)
     make_directory(target.partial)
     write_text(target.partial / "job", digest_of(target.job))

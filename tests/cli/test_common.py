@@ -44,18 +44,19 @@ def test_a_fault_of_ours_is_not_hidden(error):
     assert result_of(error).exception is error
 
 
+def write_program(path, *lines):
+    """A program of one command, whose definition is `lines`."""
+    head = ["import sys", f"sys.path.insert(0, {str(ROOT)!r})", "import click", "from sv_toolkit.cli.common import SvCommand"]
+    path.write_text("\n".join([*head, "@click.command(cls=SvCommand)", *lines, "command()", ""]))
+    return path
+
+
 def test_names_of_files_are_utf_8_whatever_the_locale(tmp_path):
-    program = tmp_path / "sv-name"
-    program.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "import click\n"
-        "from sv_toolkit.cli.common import SvCommand\n"
-        "@click.command(cls=SvCommand)\n"
-        "@click.argument('name')\n"
-        "def command(name):\n"
-        "    click.echo(f'{name} {sys.getfilesystemencoding()} {open(name).read()}')\n"
-        "command()\n"
+    program = write_program(
+        tmp_path / "sv-name",
+        "@click.argument('name')",
+        "def command(name):",
+        "    click.echo(f'{name} {sys.getfilesystemencoding()} {open(name).read()}')",
     )
     name = tmp_path / "дом-é.txt"
     name.write_text("ok")
@@ -72,17 +73,7 @@ def test_a_name_in_an_error_is_escaped():
 
 @pytest.mark.parametrize(("own", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_threads_of_a_command_wait_asleep_unless_the_user_says_otherwise(tmp_path, own, found):
-    program = tmp_path / "sv-wait"
-    program.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "import click\n"
-        "from sv_toolkit.cli.common import SvCommand\n"
-        "@click.command(cls=SvCommand)\n"
-        "def command():\n"
-        "    import torch\n"
-        "command()\n"
-    )
+    program = write_program(tmp_path / "sv-wait", "def command():", "    import torch")
     environment = {**{key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}, "OMP_DISPLAY_ENV": "TRUE", **own}
     result = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
     if "OMP_WAIT_POLICY" not in result.stderr:

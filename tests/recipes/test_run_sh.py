@@ -9,6 +9,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(ROOT.glob("egs/*/*/run.sh"))
 each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.parent.parent.name)
 
+
+def last_stage(recipe):
+    """8 where a stage follows the evaluation."""
+    return 8 if recipe.parent.relative_to(ROOT / "egs").as_posix() in ("an4/v1", "synthetic/v1") else 7
+
+
 TINY = """
 [network]
 name = "lstm"
@@ -49,7 +55,7 @@ def test_help_lists_the_options_with_what_they_are(run, tmp_path, recipe):
 def test_a_stage_that_is_not_there_is_refused_before_any_work(run, tmp_path, recipe, value):
     result = run(recipe, "--stage", value)
     assert result.returncode == 2
-    assert re.search("--stage needs a stage from 0 to [78],", result.stderr)
+    assert f"--stage needs a stage from 0 to {last_stage(recipe)}, got" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
