@@ -78,6 +78,8 @@ def test_speech_commands_run_from_end_to_end(run, tmp_path, configs, rng):
         "control: quietest tenth of the frames, untrained",
         "i-vector, cosine, seed 0",
         "i-vector, LDA and PLDA, seed 0",
+        "i-vector, LDA and PLDA, seed 0, different keyword",
+        "i-vector, LDA and PLDA, seed 0, same keyword",
         "enrolled with 1, same keyword, i-vector, LDA and PLDA, seed 0",
         "enrolled with 1, different keyword, i-vector, LDA and PLDA, seed 0",
     ]

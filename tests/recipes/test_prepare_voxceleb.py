@@ -240,7 +240,8 @@ def test_the_recipe_runs_from_end_to_end(run, tmp_path, tiny_config):
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(" done after ") == 8
     assert re.search(r"^veri_test2, tiny, trained on vox1, seed 0:\n(all.*\n)?EER +\d+\.\d\d % ", result.stdout, re.MULTILINE)
-    control, trained, *_ = (tmp_path / "results.md").read_text().splitlines()[2:]
+    control, trained, *by_gender = (tmp_path / "results.md").read_text().splitlines()[2:]
+    assert by_gender and all(row.startswith("| veri_test2, tiny, trained on vox1, seed 0, gender ") for row in by_gender)
     assert control.startswith("| veri_test2, control: ")
     assert trained.startswith("| veri_test2, tiny, trained on vox1, seed 0 |")
     assert "2 target / 2 nontarget" in trained

@@ -106,7 +106,7 @@ if should_run 7 "Evaluate"; then
   need "$exp/test/scores" 6
   evaluate "test, control: quietest tenth of the frames, untrained" "$data/test/trials" "$exp/control/scores"
   evaluate "test, i-vector, cosine, seed $seed" "$data/test/trials" "$exp/test/scores_cosine"
-  evaluate "test, i-vector, LDA and PLDA, seed $seed" "$data/test/trials" "$exp/test/scores"
+  evaluate "test, i-vector, LDA and PLDA, seed $seed" "$data/test/trials" "$exp/test/scores" --by keyword
   for count in $enroll; do
     for keyword in same different; do
       evaluate "test, enrolled with $count, $keyword keyword, i-vector, LDA and PLDA, seed $seed" \
