@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sv_toolkit.backends.logistic import fit_llr, logit, sigmoid
+from sv_toolkit.backends.logistic import logit, sigmoid
 from sv_toolkit.backends.records import read_record, write_record
-from sv_toolkit.errors import ConfigError, DataError, ModelError, plain, shown
+from sv_toolkit.backends.score_map import QualityValues, ScoreMap
+from sv_toolkit.errors import ConfigError, DataError, ModelError, plain
 from sv_toolkit.metrics.detection import OperatingPoint, det_points
 
 KIND, NAME = "calibration", "calibration.json"
@@ -24,25 +24,9 @@ KIND, NAME = "calibration", "calibration.json"
 # affine map makes ideal, a fit here comes nearest to the lowest costs at all three, also from a few hundred targets.
 DEFAULT_PRIOR = 0.05
 CURVE_POINTS = 500
-LARGEST = 1e300  # of log-likelihood ratios
 FEW_TARGETS, FEW_SPEAKERS = 30, 20
 
 logger = logging.getLogger("sv_toolkit")
-
-QualityValues = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class QualityRange:
-    """A quality measure beside the score, and the values it had in the fit; others are taken as the nearest of these."""
-
-    name: str
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ConfigError(f"the range of {shown(self.name)} is empty: {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)
@@ -59,54 +43,29 @@ class FitList:
             raise ConfigError(f"a fit needs targets and nontargets, got {self.num_targets} and {self.num_nontargets}")
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """An affine map of a score, and of quality measures where it has any, to a log-likelihood ratio.
+@dataclass(frozen=True, kw_only=True)
+class Calibration(ScoreMap):
+    """A map of scores to log-likelihood ratios, with the list it was fitted on and the error rates that this list had.
 
     Attributes:
-        weights: of the score (positive), then of each quality measure.
-        offset: added to the weighted sum.
         prior: of a target, that the fit was weighted by.
         list: the trials of the fit.
         curve: `(threshold, false_alarm_rate, miss_rate)` of that list, thresholds (log-likelihood ratios) rising.
-        quality: names and ranges of the quality measures.
         scoring: what made the scores ("cosine"); other scores need another calibration.
         model: digest of the embedding model, None where it is not known.
     """
 
-    weights: tuple[float, ...]
-    offset: float
     prior: float
     list: FitList
     curve: tuple[tuple[float, float, float], ...]
-    quality: tuple[QualityRange, ...] = ()
     scoring: str = "cosine"
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if len(self.weights) != 1 + len(self.quality):
-            raise ConfigError(f"{len(self.weights)} weights for a score and {len(self.quality)} quality measures")
-        if not self.weights[0] > 0:
-            raise ConfigError(f"the weight of the score must be positive, got {self.weights[0]}")
+        super().__post_init__()
         if not 0 < self.prior < 1:
             raise ConfigError(f"prior must lie between 0 and 1, got {self.prior}")
         _refuse_crooked(np.array(self.curve, dtype=np.float64).reshape(-1, 3))
-
-    @property
-    def quality_names(self) -> tuple[str, ...]:
-        """Of the measures that `llr` needs."""
-        return tuple(measure.name for measure in self.quality)
-
-    def llr(self, scores: np.ndarray, quality: QualityValues | None = None) -> np.ndarray:
-        """Natural log-likelihood ratios `(num_trials,)` of `scores`, rising with them.
-
-        Args:
-            quality: `(num_trials,)` of each of `quality_names`; others are passed over.
-
-        Raises:
-            ValueError: a measure is missing or does not fit the scores.
-        """
-        return _mapped(self.weights, self.offset, self.quality, scores, quality or {})
 
     @staticmethod
     def posterior(llr: np.ndarray, prior: float) -> np.ndarray:
@@ -146,61 +105,27 @@ def calibrate(
     quality: QualityValues | None = None,
     scoring: str = "cosine",
     model: str | None = None,
+    bent: bool = False,
 ) -> Calibration:
     """The calibration that fits labelled scores best at `prior` (`logistic.fit_llr`).
 
-    Positive affine maps of the scores leave its log-likelihood ratios as they are.
+    Positive affine maps of the scores leave its log-likelihood ratios as they are.  A bend takes one number more from the
+    list; where an affine map fits already, that costs a little.
 
     Args:
         scores: `(num_trials,)`, finite.
         is_target: `(num_trials,)` bool.
         trials: what to record of the list.
         quality: name -> `(num_trials,)`, for example of `data.quality.log_durations`.
+        bent: with two slopes (`score_map.Bend`).
 
     Raises:
         DataError: what `fit_llr` refuses, or nontargets have the larger scores.
     """
-    weights, offset, ranges = _fit(scores, is_target, prior, quality or {})
-    llr = _mapped(weights, offset, ranges, scores, quality or {})
-    return Calibration(weights, offset, prior, trials, _curve(llr[is_target], llr[~is_target]), ranges, scoring, model)
-
-
-def _fit(
-    scores: np.ndarray, is_target: np.ndarray, prior: float, quality: QualityValues
-) -> tuple[tuple[float, ...], float, tuple[QualityRange, ...]]:
-    weights, offset = fit_llr(np.column_stack([scores, *quality.values()]), is_target, prior)
-    if weights[0] <= 0:
-        raise DataError("the larger scores belong to nontargets: are the labels right, or are these distances?")
-    return tuple(weights.tolist()), offset, tuple(QualityRange(name, float(x.min()), float(x.max())) for name, x in quality.items())
-
-
-def _mapped(
-    weights: tuple[float, ...], offset: float, measures: tuple[QualityRange, ...], scores: np.ndarray, quality: QualityValues
-) -> np.ndarray:
-    scores = np.asarray(scores, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return refuse_infinite(_weighted(weights, offset, measures, scores, quality))
-
-
-def refuse_infinite(ratios: np.ndarray) -> np.ndarray:
-    """`ratios`, or DataError where weights of a file are so large that they overflow."""
-    if not (np.abs(ratios) < LARGEST).all():  # nor what rounding to decimals makes of them
-        raise DataError("log-likelihood ratios are not finite: the weights or the offset are too large for these scores")
-    return ratios
-
-
-def _weighted(
-    weights: tuple[float, ...], offset: float, measures: tuple[QualityRange, ...], scores: np.ndarray, quality: QualityValues
-) -> np.ndarray:
-    total = weights[0] * scores + offset
-    for weight, measure in zip(weights[1:], measures):
-        if measure.name not in quality:
-            raise ValueError(f"this calibration needs the quality measure {measure.name}")
-        values = np.asarray(quality[measure.name], np.float64)
-        if values.shape != scores.shape or not np.isfinite(values).all():
-            raise ValueError(f"{measure.name} has shape {values.shape} or is not finite, the scores have shape {scores.shape}")
-        total = total + weight * np.clip(values, measure.low, measure.high)
-    return total
+    found = ScoreMap.fit(scores, is_target, prior, quality or {}, bent)
+    llr = found.llr(scores, quality)
+    curve = _curve(llr[is_target], llr[~is_target])
+    return Calibration(**vars(found), prior=prior, list=trials, curve=curve, scoring=scoring, model=model)
 
 
 def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, float, float], ...]:
@@ -250,6 +175,7 @@ def held_out_llr(
     num_folds: int,
     prior: float = DEFAULT_PRIOR,
     quality: QualityValues | None = None,
+    bent: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood ratios of trials by calibrations that have heard none of their speakers.
 
@@ -273,8 +199,8 @@ def held_out_llr(
     llr = np.full(len(scores), math.nan)
     for held_out in range(num_folds):
         inside, outside = (enroll == held_out) & (test == held_out), (enroll != held_out) & (test != held_out)
-        fitted = _fit(scores[outside], is_target[outside], prior, _chosen(quality, outside))
-        llr[inside] = _mapped(*fitted, scores[inside], _chosen(quality, inside))
+        found = ScoreMap.fit(scores[outside], is_target[outside], prior, _chosen(quality, outside), bent)
+        llr[inside] = found.llr(scores[inside], _chosen(quality, inside))
     positions = np.flatnonzero(~np.isnan(llr))
     return positions, llr[positions]
 

@@ -29,6 +29,9 @@ REPORTED_P_TARGETS = (0.01, 0.05)
 @click.option("--model", type=DIRECTORY, help="The model behind the scores: recorded, and MODEL/calibration.json is written too.")
 @click.option("--prior", type=PRIOR, help="Where the fit must be good: the prior of a target.  [default: 0.05]")
 @click.option("--scoring", default="cosine", show_default=True, help="What made the scores (plda, as-norm, ...): recorded.")
+@click.option(
+    "--bend", is_flag=True, help="Give low and high scores slopes of their own: nearer to the least costs from some 50 speakers on."
+)
 @click.option("--utt2dur", type=FILE, help="Seconds of every utterance: the duration of both sides counts too.")
 @click.option("--utt2num-frames", type=FILE, help="Frames of every utterance, instead of --utt2dur.")
 @click.option("--enroll-spk2utt", type=FILE, help="Lines 'model utterance ...', where the left of a trial is a model.")
@@ -66,6 +69,7 @@ def _fit(
     model: Path | None,
     prior: float | None,
     scoring: str,
+    bend: bool,
     folds: int | None,
     data: Path | None,
     **sides: Path | None,
@@ -82,9 +86,9 @@ def _fit(
     prior = library.DEFAULT_PRIOR if prior is None else prior
     quality = _quality(trials, **sides)
     made_of = library.FitList(files[0].name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
-    found = library.calibrate(scores, is_target, made_of, prior, quality, scoring, _digest(model))
+    found = library.calibrate(scores, is_target, made_of, prior, quality, scoring, _digest(model), bend)
     speakers, missing = Origin.find(files[0], data, sides["enroll_spk2utt"]).speakers(trials)
-    held_out = _held_out(scores, is_target, speakers, missing, folds, prior, quality) if folds else {}
+    held_out = _held_out(scores, is_target, speakers, missing, folds, prior, quality, bend) if folds else {}
     for path in (output, None if model is None else model / library.NAME):
         if path is not None:
             library.write_calibration(path, found)
@@ -155,13 +159,14 @@ def _held_out(
     folds: int,
     prior: float,
     quality: dict[str, np.ndarray],
+    bend: bool,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from sv_toolkit.backends.calibration import held_out_llr
     from sv_toolkit.errors import DataError
 
     if speakers is None:
         raise DataError(f"--folds {folds}: {missing}")
-    positions, llrs = held_out_llr(scores, is_target, (speakers.enroll, speakers.test), folds, prior, quality)
+    positions, llrs = held_out_llr(scores, is_target, (speakers.enroll, speakers.test), folds, prior, quality, bend)
     if is_target[positions].all() or not is_target[positions].any():
         raise DataError(f"--folds {folds}: the trials within folds are of one kind only; fewer folds leave more trials")
     return {f"on other speakers ({folds} folds, {len(positions)} trials)": (llrs, is_target[positions])}

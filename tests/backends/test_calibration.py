@@ -69,8 +69,9 @@ def test_stretched_and_shifted_scores_have_the_same_ratios(scale, shift):
     np.testing.assert_allclose(fitted(moved, is_target).llr(moved), fitted(scores, is_target).llr(scores), atol=1e-7)
 
 
-def test_a_larger_score_is_a_larger_ratio(trials):
-    llr = fitted(*trials).llr(np.linspace(-1, 1, 50))
+@pytest.mark.parametrize("bent", [False, True])
+def test_a_larger_score_is_a_larger_ratio(trials, bent):
+    llr = fitted(*trials, bent=bent).llr(np.linspace(-1, 1, 50))
     assert (np.diff(llr) > 0).all()
 
 
@@ -143,20 +144,20 @@ def test_the_curve_of_few_trials_is_all_of_it():
     np.testing.assert_array_equal(calibration.curve, np.column_stack([thresholds, false_alarm, miss])[:-1])
 
 
-@pytest.mark.parametrize("num_folds", [2, 3])
-def test_held_out_ratios_come_from_fits_on_other_speakers(rng, num_folds):
+@pytest.mark.parametrize(("num_folds", "bent"), [(2, False), (3, False), (3, True)])
+def test_held_out_ratios_come_from_fits_on_other_speakers(rng, num_folds, bent):
     first, second = np.triu_indices(100, 1)
     speakers = first // 5, second // 5
     is_target = speakers[0] == speakers[1]
     scores = rng.normal(1.5 * is_target)
-    positions, llr = held_out_llr(scores, is_target, speakers, num_folds)
+    positions, llr = held_out_llr(scores, is_target, speakers, num_folds, bent=bent)
     fold = _folds(np.arange(20), num_folds)
     enroll, test = fold[speakers[0]], fold[speakers[1]]
     np.testing.assert_array_equal(positions, np.flatnonzero(enroll == test))
     for held_out in range(num_folds):
         others = (enroll != held_out) & (test != held_out)
         own = enroll[positions] == held_out
-        np.testing.assert_array_equal(llr[own], fitted(scores[others], is_target[others]).llr(scores[positions][own]))
+        np.testing.assert_array_equal(llr[own], fitted(scores[others], is_target[others], bent=bent).llr(scores[positions][own]))
     assert np.bincount(fold).min() >= 20 // num_folds
 
 
@@ -190,7 +191,7 @@ def test_what_is_no_cosine_is_not_taken_for_one(tmp_path):
 
 
 def test_the_file_survives_the_round_trip(rng, trials, tmp_path):
-    calibration = fitted(*trials, quality={"log_duration_test": rng.normal(size=1000)}, scoring="plda", model="0123")
+    calibration = fitted(*trials, quality={"log_duration_test": rng.normal(size=1000)}, scoring="plda", model="0123", bent=True)
     for name in ("a.json", "b.json"):
         write_calibration(tmp_path / "new" / name, calibration)
     assert read_calibration(tmp_path / "new" / "a.json") == calibration
@@ -224,6 +225,9 @@ def test_a_model_folder_stands_for_its_calibration(trials, tmp_path):
         ({"curve": [[0.0, 1.5, 0.5]]}, r"in \[0, 1\]"),
         ({"curve": [[0.0, 1.0]]}, "needs 3 values"),
         ({"quality": [{"name": "q", "low": 1, "high": 1}], "weights": [1.0, 1.0]}, "range of 'q' is empty"),
+        ({"bend": {"low": 1, "high": 1, "slope": 2}}, "bend is empty"),
+        ({"bend": {"low": 0, "high": 1, "slope": 0}}, "slope above the bend must be positive"),
+        ({"bend": {"low": 0, "high": 1, "slope": math.nan}}, "slope needs a finite number"),
         ({"list": {"name": "t", "hash": "h", "num_targets": 0, "num_nontargets": 5}}, "needs targets and nontargets"),
         ({"extra": 1}, "unknown key 'extra'"),
     ],

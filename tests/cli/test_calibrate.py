@@ -44,11 +44,12 @@ def fit(folder, *more):
     return run(folder / "trials", folder / "scores", "-o", folder / "cal.json", *more)
 
 
-def test_the_file_holds_the_fit_of_the_library_and_the_list(folder, values):
-    result = fit(folder, "--prior", 0.1)
+@pytest.mark.parametrize("bend", [(), ("--bend",)])
+def test_the_file_holds_the_fit_of_the_library_and_the_list(folder, values, bend):
+    result = fit(folder, "--prior", 0.1, *bend)
     assert result.exit_code == 0, result.stderr
     found = read_calibration(folder / "cal.json")
-    assert found == calibrate(values, IS_TARGET, FitList("trials", found.list.hash, 72, len(PAIRS) - 72), 0.1)
+    assert found == calibrate(values, IS_TARGET, FitList("trials", found.list.hash, 72, len(PAIRS) - 72), 0.1, bent=bool(bend))
     assert f"hash {found.list.hash}" in run(folder / "trials", command=check_trials).stdout
     assert f"72 target, {len(PAIRS) - 72} nontarget, list {found.list.hash}" in result.stdout
 
@@ -62,8 +63,9 @@ def test_the_order_of_the_scores_does_not_matter(folder, rng):
     assert (folder / "cal.json").read_bytes() == before
 
 
-def test_costs_before_and_after_are_those_of_sv_eval(folder):
-    lines = fit(folder).stdout.splitlines()
+@pytest.mark.parametrize("bend", [(), ("--bend",)])
+def test_costs_before_and_after_are_those_of_sv_eval(folder, bend):
+    lines = fit(folder, *bend).stdout.splitlines()
     assert lines[0].split()[:5] == ["Cllr", "min", "Cllr", "actDCF(0.01)", "minDCF(0.01)"]
     before, after = (line.split()[-6:] for line in lines[1:3])
     assert before[1] == after[1]  # a rising map changes no lowest cost
@@ -110,8 +112,9 @@ def test_durations_are_recorded_and_needed_again(folder):
     assert (wrong.exit_code, "give --utt2dur" in wrong.stderr) == (1, True)
 
 
-def test_folds_judge_fits_by_speakers_they_have_not_heard(folder):
-    lines = fit(folder, "--folds", 2).stdout.splitlines()
+@pytest.mark.parametrize("bend", [(), ("--bend",)])
+def test_folds_judge_fits_by_speakers_they_have_not_heard(folder, bend):
+    lines = fit(folder, "--folds", 2, *bend).stdout.splitlines()
     assert lines[3].startswith(f"on other speakers (2 folds, {2 * 36 * 35 // 2} trials)")
     assert float(lines[3].split()[-6]) < 1
     (folder / "utt2spk").unlink()

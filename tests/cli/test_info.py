@@ -10,7 +10,9 @@ from sv_toolkit.backends.calibration import Calibration, FitList, write_calibrat
 from sv_toolkit.cli.info import command, flat
 from sv_toolkit.models.store import model_digest
 
-CALIBRATION = Calibration((10.0,), -4.0, 0.05, FitList("dev_trials", "4301b6749d9e", 10, 20), ((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6)))
+CALIBRATION = Calibration(
+    (10.0,), -4.0, prior=0.05, list=FitList("dev_trials", "4301b6749d9e", 10, 20), curve=((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6))
+)
 
 
 def rows(model):

@@ -59,7 +59,8 @@ def calibrate(folder, score, weight=50.0, **changes):
     curve = ((-50.0, 1.0, 0.0), (0.0, 0.2, 0.02), (5.0, 0.02, 0.2), (50.0, 0.0, 0.9))
     fields = {"model": model_digest(folder)} | changes
     made_of = FitList("dev_trials", "4301b6749d9e", 300, 5000)
-    write_calibration(folder / "calibration.json", Calibration((weight,), math.log(19) - weight * score, 0.05, made_of, curve, **fields))
+    found = Calibration((weight,), math.log(19) - weight * score, prior=0.05, list=made_of, curve=curve, **fields)
+    write_calibration(folder / "calibration.json", found)
 
 
 def claim_of(model, enrolled, voice, *more, speaker="abe"):

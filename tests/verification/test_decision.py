@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sv_toolkit.backends.calibration import Calibration, FitList, QualityRange, calibrate, write_calibration
+from sv_toolkit.backends.calibration import Calibration, FitList, calibrate, write_calibration
+from sv_toolkit.backends.score_map import QualityRange
 from sv_toolkit.embeddings.waveform import Embedded
 from sv_toolkit.errors import ConfigError, DataError, ModelError
 from sv_toolkit.verification.decision import Judge, Purpose, cosine, lengths, read_judge, shared_threshold
@@ -19,7 +20,7 @@ from sv_toolkit.verification.store import Entry, SpeakerStore
 
 LIST = FitList("trials", "0" * 12, 100, 1000)
 CURVE = ((-5.0, 1.0, 0.0), (0.0, 0.1, 0.02), (3.0, 0.01, 0.1), (6.0, 0.0, 0.6))
-PLAIN = Calibration((10.0,), -4.0, 0.05, LIST, CURVE)
+PLAIN = Calibration((10.0,), -4.0, prior=0.05, list=LIST, curve=CURVE)
 VOICE = Embedded(np.array([1, 0, 0], np.float32), 3.0, 300, 250, "d")
 
 
@@ -82,7 +83,9 @@ def test_a_calibration_that_hears_durations_gets_those_of_both_sides():
     names = [f"{measure}_{side}" for measure in ("log_duration", "log_num_frames") for side in ("enroll", "test")]
     entry = Entry(("d0", "d1"), 20.0, 2000)
     assert lengths(entry, VOICE) == pytest.approx(dict(zip(names, np.log([20.0, 3.0, 2000, 300]))))
-    calibration = Calibration((10.0, 1.0, 2.0), -4.0, 0.05, LIST, CURVE, tuple(QualityRange(name, 0.0, 5.0) for name in names[:2]))
+    calibration = Calibration(
+        (10.0, 1.0, 2.0), -4.0, tuple(QualityRange(name, 0.0, 5.0) for name in names[:2]), prior=0.05, list=LIST, curve=CURVE
+    )
     decision = Judge(calibration, Purpose()).decide(0.3, entry, VOICE)
     assert decision.llr == pytest.approx(3.0 - 4.0 + math.log(20) + 2 * math.log(3))
     unknown = replace(calibration, quality=(QualityRange("loudness", 0.0, 1.0), QualityRange("mood", 0.0, 1.0)))

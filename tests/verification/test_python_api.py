@@ -15,7 +15,7 @@ def test_every_example_of_the_page_runs(voice_model, write_voice, tmp_path, monk
     model = voice_model("exp-ge2e")
     shutil.copytree(model, tmp_path / "exp" / "ge2e")
     curve = ((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6))
-    calibration = Calibration((10.0,), -4.0, 0.05, FitList("dev_trials", "0" * 12, 10, 10), curve)
+    calibration = Calibration((10.0,), -4.0, prior=0.05, list=FitList("dev_trials", "0" * 12, 10, 10), curve=curve)
     write_calibration(tmp_path / "exp" / "ge2e" / "calibration.json", calibration)
     for name, pitch in (("alice-1", 200), ("alice-2", 205), ("bob-1", 100), ("bob-2", 103)):
         write_voice(name, pitch)

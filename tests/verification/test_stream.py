@@ -13,7 +13,7 @@ from sv_toolkit.verification.decision import Judge, Purpose, cosine
 from sv_toolkit.verification.stream import Follower, StreamOptions, recut
 
 NO_WISHES = Purpose()
-CALIBRATION = Calibration((10.0,), -4.0, 0.05, FitList("trials", "0" * 12, 10, 10), ((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6)))
+CALIBRATION = Calibration((10.0,), -4.0, prior=0.05, list=FitList("trials", "0" * 12, 10, 10), curve=((-5.0, 1.0, 0.0), (6.0, 0.0, 0.6)))
 
 
 @pytest.fixture

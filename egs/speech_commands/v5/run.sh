@@ -19,7 +19,7 @@ device=auto   # where to train: auto, cpu or cuda
 seed=0        # seed of the trainings
 words="bed cat happy" # the keywords to take, or all
 num_test=150  # speakers to test with, out of those with three clips or more
-num_dev=100   # speakers that weights and thresholds are learned from, out of the same
+num_dev=200 # speakers that weights and thresholds are learned from, out of the same
 train_config= # training configuration [default: conf/ecapa.toml of v1]
 ivector_config= # background model and total variability [default: conf/ivector.toml of v4]
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
@@ -77,10 +77,10 @@ if should_run 5 "Calibrate on the development speakers"; then
   need "$exp/both/test/scores" 4
   for system in ecapa:as-norm ivector:plda both:fusion; do
     own=$exp/${system%:*}
-    sv-calibrate --scoring "${system#*:}" "$trials/dev/trials" "$own/dev/scores" -o "$own/calibration.json"
+    sv-calibrate --bend --scoring "${system#*:}" "$trials/dev/trials" "$own/dev/scores" -o "$own/calibration.json"
     sv-calibrate --apply "$own/calibration.json" "$own/test/scores" -o "$own/test/llrs"
   done
-  sv-calibrate --model "$exp/ecapa" "$trials/dev/trials" "$exp/ecapa/dev/scores_cosine"
+  sv-calibrate --bend --model "$exp/ecapa" "$trials/dev/trials" "$exp/ecapa/dev/scores_cosine"
 fi
 
 if should_run 6 "Evaluate"; then
