@@ -14,6 +14,7 @@ from sv_toolkit.reporting.experiments import EER, SECONDS, Claim, Column, System
 from sv_toolkit.reporting.measures import Measure
 from sv_toolkit.reporting.provenance import Provenance, duration
 from sv_toolkit.reporting.results import FEW_SPEAKERS
+from sv_toolkit.reporting.rows import cell_text
 from sv_toolkit.reporting.tabulation import Cell, Finding, Table, common_dev_eer, mean_of_known, seconds_to, training_seconds
 
 ABSENT = "–"
@@ -23,7 +24,7 @@ BEGIN, END = "<!-- sv-tabulate: {} -->", "<!-- end of sv-tabulate: {} -->"
 def markdown(table: Table, origin: Provenance) -> str:
     """The section: title, table, how to read it, claims, trials, provenance; between its two marks."""
     title = table.experiment.title
-    blocks = [f"## {_cell_text(title)}", "\n".join(_rows(table)), _legend(table)]
+    blocks = [f"## {cell_text(title)}", "\n".join(_rows(table)), _legend(table)]
     if table.findings:
         blocks.append("\n".join(line for claim, findings in table.findings for line in _claim_lines(claim, findings)))
     blocks += [_trials(table), _origin(origin)]
@@ -38,17 +39,12 @@ def _rows(table: Table) -> list[str]:
     for system in table.experiment.systems:
         cells = [_rate_cell(table, system, column, index) for index, column in enumerate(table.experiment.columns)]
         rows.append([system.name, *cells, *_time_cells(table, system, goal)[: len(times)]])
-    return ["| " + " | ".join(_cell_text(cell) for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(cell_text(cell) for cell in row) + " |" for row in rows]
 
 
 def _head(column: Column) -> str:
     measured = "EER" if column.kind == EER else "ACC"
     return column.name if measured in column.name.split() else f"{column.name}, {measured}"
-
-
-def _cell_text(text: str) -> str:
-    """A text that cannot break out of its cell, nor hold markup of a page."""
-    return " ".join(plain(text, 400).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _rate_cell(table: Table, system: System, column: Column, index: int) -> str:
@@ -92,7 +88,7 @@ def _legend(table: Table) -> str:
             "Seconds are wall-clock time of the training machine; the common dev EER is the worst of the best dev EERs of all runs."
         )
     without = {column.name: measure.no_interval for column, measure in _measures(table) if measure is not None and measure.no_interval}
-    lines += [f"No interval for {_cell_text(name)}: {_cell_text(reason)}." for name, reason in without.items()]
+    lines += [f"No interval for {cell_text(name)}: {cell_text(reason)}." for name, reason in without.items()]
     return "\n".join(lines)
 
 
@@ -102,26 +98,26 @@ def _measures(table: Table) -> list[tuple[Column, Measure | None]]:
 
 def _claim_lines(claim: Claim, findings: Sequence[Finding]) -> list[str]:
     """One sentence; for several columns the sum of it, and a line for each."""
-    text = _cell_text(claim.text)
+    text = cell_text(claim.text)
     if len(findings) == 1:
         return [f"- {text}: **{findings[0].verdict}**{_in(findings[0])}; {_reason(claim, findings[0])}."]
     verdicts = [finding.verdict for finding in findings]
     counted = ", ".join(f"{each} in {verdicts.count(each)}" for each in dict.fromkeys(sorted(verdicts)))
     summary = f"{verdicts[0]} in all {len(findings)} columns" if len(set(verdicts)) == 1 else f"of {len(findings)} columns {counted}"
-    lines = [f"  - {_cell_text(finding.place)}: {finding.verdict}; {_reason(claim, finding)}." for finding in findings]
+    lines = [f"  - {cell_text(finding.place)}: {finding.verdict}; {_reason(claim, finding)}." for finding in findings]
     return [f"- {text}: **{summary}**.", *lines]
 
 
 def _in(finding: Finding) -> str:
-    return f" ({_cell_text(finding.place)})" if finding.place else ""
+    return f" ({cell_text(finding.place)})" if finding.place else ""
 
 
 def _reason(claim: Claim, finding: Finding) -> str:
     seconds = claim.metric == SECONDS
     shown: Callable[[float | None], str] = (lambda value: ABSENT if value is None else f"{value:.1f} s") if seconds else _percent
-    numbers = f"{_cell_text(claim.better)} {shown(finding.better)}, {_cell_text(claim.worse)} {shown(finding.worse)}"
+    numbers = f"{cell_text(claim.better)} {shown(finding.better)}, {cell_text(claim.worse)} {shown(finding.worse)}"
     if finding.difference is None:
-        return f"{numbers}, no interval: {_cell_text(finding.why)}"
+        return f"{numbers}, no interval: {cell_text(finding.why)}"
     found = finding.difference
     notes = _notes(finding, seconds)
     if seconds:
@@ -144,7 +140,7 @@ def _notes(finding: Finding, seconds: bool) -> str:
 
 def _trials(table: Table) -> str:
     lines = [
-        f"{_cell_text(column.name)}: {ABSENT if measure is None else _cell_text(measure.described())}."
+        f"{cell_text(column.name)}: {ABSENT if measure is None else cell_text(measure.described())}."
         for column, measure in _measures(table)
     ]
     return "\n".join(["Trials:", *(f"- {line}" for line in lines)])
@@ -152,7 +148,7 @@ def _trials(table: Table) -> str:
 
 def _origin(origin: Provenance) -> str:
     command = f" by `{origin.command.replace('`', '')}`" if origin.command else ""
-    return f"Tabulated {origin.date} at {origin.commit} on {_cell_text(origin.hardware)}{command}."
+    return f"Tabulated {origin.date} at {origin.commit} on {cell_text(origin.hardware)}{command}."
 
 
 def replace_section(path: Path, title: str, section: str) -> None:

@@ -104,7 +104,7 @@ def tsne(vectors: np.ndarray, perplexity: float = PERPLEXITY, steps: int = 500) 
     mean, axes, _ = principal_axes(vectors)
     places = (vectors - mean) @ axes.T
     places *= 1e-4 / (places[:, 0].std() or 1.0)
-    rate = max(len(vectors) / 12 / 4, 50.0)
+    rate = max(len(vectors) / 12 / 4, min(len(vectors) / 4, 50.0))  # 50, as is usual, throws some of few points far out
     speed, gains = np.zeros_like(places), np.ones_like(places)
     for step in range(steps):
         slope = _slope(places, wanted * (12.0 if step < 250 else 1.0))

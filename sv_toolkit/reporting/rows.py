@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sv_toolkit.errors import plain
 from sv_toolkit.reporting.provenance import Provenance
 from sv_toolkit.reporting.results import ALL, Evaluation, Results, percent
 
@@ -32,12 +33,21 @@ def append_rows(path: Path, rows: Sequence[str]) -> None:
         stream.write(start + "".join(f"{line}\n" for line in [*head, *rows]))
 
 
+def cell_text(text: str) -> str:
+    """A text that cannot break out of its cell, nor hold markup of a page."""
+    return _on_one_line(plain(text, 400)).replace("<", "&lt;")
+
+
 def _row(name: str, evaluation: Evaluation, provenance: Provenance) -> str:
     trials = f"{evaluation.num_targets} target / {evaluation.num_nontargets} nontarget, {evaluation.list_hash}"
     command = f"`{provenance.command}`" if provenance.command else ""
     made = [provenance.commit, provenance.date, provenance.hardware, provenance.wall_time, command]
-    cells = [name, _rate(evaluation), _costs(evaluation), trials, *made]
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    cells = [cell_text(name), *map(_on_one_line, [_rate(evaluation), _costs(evaluation), trials, *made])]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _rate(evaluation: Evaluation) -> str:

@@ -89,8 +89,17 @@ def test_the_slope_of_tsne_is_that_of_the_divergence(rng):
         assert np.isclose(slope[i, j], (divergence(moved[0]) - divergence(moved[1])) / (2 * step), atol=1e-7)
 
 
-def test_tsne_keeps_speakers_together_and_draws_nothing_at_random(spoken):
-    vectors, speakers = spoken
+def spread(seed, num_speakers, num_each):
+    """Speakers well apart, and who speaks."""
+    rng = np.random.default_rng(seed)
+    means = np.repeat(rng.normal(size=(num_speakers, 16)), num_each, axis=0)
+    return means + 0.3 * rng.normal(size=means.shape), np.repeat(np.arange(num_speakers), num_each)
+
+
+@pytest.mark.parametrize("size", [(5, 12), (10, 6), (4, 4)], ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_tsne_keeps_speakers_together_and_draws_nothing_at_random(seed, size):
+    vectors, speakers = spread(seed, *size)
     places = tsne(unit_rows(vectors))
     distances = ((places[:, None] - places) ** 2).sum(axis=-1)
     np.fill_diagonal(distances, np.inf)

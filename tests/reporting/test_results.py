@@ -152,6 +152,13 @@ def test_a_row_has_the_cells_of_the_header_and_no_stray_bars(world):
     assert cells[2].split("%")[0].strip() == f"{100 * equal_error_rate(scores[trials.is_target], scores[~trials.is_target]):.2f}"
 
 
+def test_a_condition_of_a_map_of_the_data_brings_no_markup_into_the_row(world):
+    trials, scores, origin = world
+    (found,) = evaluate_by(trials, scores, origin, SETTINGS).values()
+    (row,) = markdown_rows("x", {"keyword <script>a|b\x1b": found}, ORIGIN)
+    assert row.startswith(r"| x, keyword &lt;script>a\|b\x1b | ")
+
+
 @pytest.mark.parametrize("before", [None, "", "# Results\n", "# Results", f"{ROW_HEADER}\n| old |\n"])
 def test_rows_added_to_a_file_stand_in_a_table(tmp_path, before):
     path = tmp_path / "RESULTS.md"
