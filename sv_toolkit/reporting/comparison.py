@@ -61,11 +61,17 @@ def comparison_lines(comparison: Comparison, names: tuple[str, str], settings: S
         first, second = (scale * numbers[label] for numbers in (comparison.first, comparison.second))
         line = f"{EER if label == EER else 'minDCF':9s} {first:.{decimals}f}{unit} - {second:.{decimals}f}{unit} = {first - second:+.{decimals}f}"
         if label in comparison.differences:
-            found = comparison.differences[label]
-            ends = f"{scale * found.interval.low:+.{decimals}f}, {scale * found.interval.high:+.{decimals}f}"
-            line += f" [{ends}], p {probability(found.p_value)}"
+            line += chance(comparison.differences[label], scale, decimals)
         lines.append(line if label == EER else f"{line} at {label}")
     return [*lines, _how(comparison, settings), f"trials    {comparison.num_trials}, list {comparison.list_hash}"]
+
+
+def chance(found: Difference, scale: float, decimals: int) -> str:
+    """What goes behind a difference: interval and p-value; an interval of no width would claim what resampling cannot know."""
+    if found.interval.low == found.interval.high:
+        return ", the same in every draw of speakers: this list cannot tell how far they are apart"
+    ends = f"{scale * found.interval.low:+.{decimals}f}, {scale * found.interval.high:+.{decimals}f}"
+    return f" [{ends}], p {probability(found.p_value)}"
 
 
 def _how(comparison: Comparison, settings: Settings) -> str:

@@ -12,7 +12,7 @@ from sv_toolkit.metrics.detection import det_points, probit
 from sv_toolkit.reporting.axes import Labels
 from sv_toolkit.reporting.breakdown import known_conditions, parts_by
 from sv_toolkit.reporting.charts import Bars, DetCurve, Dot, det_chart, dot_whisker, histogram
-from sv_toolkit.reporting.comparison import EER, Comparison, compare
+from sv_toolkit.reporting.comparison import EER, Comparison, chance, compare
 from sv_toolkit.reporting.page import Chart, Grid, Section, folded, identifier, isolated, paragraph, side_by_side, table
 from sv_toolkit.reporting.results import ALL, Evaluation, Measured, Results, Settings, evaluate_parts, percent
 from sv_toolkit.reporting.svg import Markup, cut, joined
@@ -109,9 +109,7 @@ def _difference(found: Comparison, label: str) -> str:
     value = f"{scale * (found.first[label] - found.second[label]):+.{decimals}f}"
     if label not in found.differences:
         return value
-    difference = found.differences[label]
-    ends = ", ".join(f"{scale * end:+.{decimals}f}" for end in (difference.interval.low, difference.interval.high))
-    return f"{value} [{ends}], " + ("p < 0.001" if difference.p_value < 0.001 else f"p = {difference.p_value:.3f}")
+    return value + chance(found.differences[label], scale, decimals)
 
 
 def _cost(measured: Measured) -> str:

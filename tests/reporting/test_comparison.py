@@ -59,6 +59,14 @@ def test_small_probabilities_are_not_printed_as_nothing(world):
     assert comparison_lines(found, ("a", "b"), SETTINGS)[1].endswith("p < 0.001")
 
 
+def test_systems_that_never_differ_get_no_interval_of_no_width(world):
+    """Two systems without an error are not known to be equal."""
+    trials = world[0]
+    found = compare(trials, 1.0 * trials.is_target, 2.0 * trials.is_target, Origin.find(trials.path, None, None), SETTINGS)
+    line = comparison_lines(found, ("a", "b"), SETTINGS)[1]
+    assert line.endswith("= +0.00, the same in every draw of speakers: this list cannot tell how far they are apart")
+
+
 @pytest.mark.parametrize("reason", ["no utt2spk", "--num-bootstrap 0"])
 def test_without_resampling_the_reason_stands_in_its_place(world, tmp_path, reason):
     trials, first, second = world
