@@ -53,18 +53,7 @@ def evaluate_systems(systems: Sequence[System], settings: Settings) -> Evaluatio
 def result_section(systems: Sequence[System], evaluations: Evaluations, settings: Settings) -> Section:
     """The numbers of every system with their intervals."""
     labels = [cost.label for cost in settings.costs]
-    has_llrs = any(system.is_llr for system in systems)
-    head = [
-        "System",
-        "EER [95 %]",
-        *(f"minDCF, {label} [95 %]" for label in labels),
-        *_llr_head(has_llrs, labels),
-        "min Cllr",
-        "Trials: target + nontarget",
-        "Speakers",
-    ]
-    rows = [_result_row(evaluations[""][system.name][ALL], system, settings, has_llrs) for system in systems]
-    tables = [table(Grid("Error rates and costs on all trials", head, rows, frozenset(range(1, len(head)))))]
+    tables = [table(_result_grid(systems, evaluations, labels))]
     if compared := _comparisons(systems, settings):
         heads = ["Systems", *(f"{label} [95 %], p" for label in ("EER, difference in %", *(f"minDCF, {label}" for label in labels)))]
         tables.append(
@@ -73,20 +62,35 @@ def result_section(systems: Sequence[System], evaluations: Evaluations, settings
     return Section("results", "Results", joined(*tables, *(paragraph(line) for line in _how(systems, evaluations, settings))))
 
 
+def _result_grid(systems: Sequence[System], evaluations: Evaluations, labels: Sequence[str]) -> Grid:
+    """A row of each system; trials and speakers have columns only where they differ, as the table is wide enough."""
+    found = [evaluations[""][system.name][ALL] for system in systems]
+    has_llrs = any(system.is_llr for system in systems)
+    head = ["System", "EER [95 %]", *(f"minDCF, {label} [95 %]" for label in labels), *_llr_head(has_llrs, labels), "min Cllr"]
+    rows = [_result_row(each, system, len(labels), has_llrs) for each, system in zip(found, systems)]
+    counts = [(each.num_targets, each.num_nontargets, each.num_speakers) for each in found]
+    if len(set(counts)) == 1:
+        caption = "Error rates and costs on {} target and {} nontarget trials".format(*counts[0])
+        caption += "" if counts[0][2] is None else f" of {counts[0][2]} speakers"
+    else:
+        caption = "Error rates and costs on all trials"
+        head += ["Trials: target + nontarget", "Speakers"]
+        rows = [[*row, f"{own[0]} + {own[1]}", UNDEFINED if own[2] is None else own[2]] for row, own in zip(rows, counts)]
+    return Grid(caption, head, rows, frozenset(range(1, len(head))))
+
+
 def _llr_head(has_llrs: bool, labels: Sequence[str]) -> list[str]:
     return [*(f"actDCF, {label}" for label in labels), "Cllr"] if has_llrs else []
 
 
-def _result_row(found: Evaluation, system: System, settings: Settings, has_llrs: bool) -> list[object]:
-    actual = [f"{value:.3f}" for value in found.actual_dcf.values()] or [UNDEFINED] * len(settings.costs)
+def _result_row(found: Evaluation, system: System, num_costs: int, has_llrs: bool) -> list[object]:
+    actual = [f"{value:.3f}" for value in found.actual_dcf.values()] or [UNDEFINED] * num_costs
     return [
         system.name,
         percent(found.eer) if found.eer else UNDEFINED,
         *(_cost(value) for value in found.min_dcf.values()),
         *([*actual, f"{found.bits['Cllr']:.3f}" if system.is_llr else UNDEFINED] if has_llrs else []),
         f"{found.bits['minCllr']:.3f}",
-        f"{found.num_targets} + {found.num_nontargets}",
-        UNDEFINED if found.num_speakers is None else found.num_speakers,
     ]
 
 

@@ -108,6 +108,17 @@ def test_one_system_alone_makes_a_page(rng):
     assert "no utt2spk beside the trial list" in text
 
 
+def test_trials_have_a_column_only_where_systems_have_different_ones(rng):
+    one, two = system("a", rng), system("b", rng)
+    fewer = replace(
+        two, trials=make([("s0-u0", "s0-u1"), ("s0-u0", "s1-u0")], np.array([True, False]), Path("few")), scores=np.array([2.0, 1.0])
+    )
+    text = page_of(Inputs([one, two], [], [], NO_INTERVALS))[1]
+    assert "Error rates and costs on 18 target and 135 nontarget trials" in text and "Trials: target" not in text
+    text = page_of(Inputs([one, fewer], [], [], NO_INTERVALS))[1]
+    assert "Error rates and costs on all trials" in text and "18 + 135" in text and "1 + 1" in text
+
+
 def test_everything_at_once_makes_a_page(rng, tmp_path):
     (tmp_path / "utt2spk").write_text("".join(f"s{i}-u{j} s{i}\n" for i in range(6) for j in range(3)))
     (tmp_path / "utt2keyword").write_text("".join(f"s{i}-u{j} {'no' if j else 'yes'}\n" for i in range(6) for j in range(3)))
