@@ -80,13 +80,15 @@ class Calibration(ScoreMap):
     def rates_at(self, llr: float) -> tuple[float, float]:
         """False-alarm rate and miss rate of the threshold `llr` on the list of the fit.
 
-        Between the points of the curve they are joined by straight lines; a rate of 0 says that none of the list's
-        `num_nontargets` (or `num_targets`) went wrong, no more.  The fit has seen this list, which flatters a little.
+        Those of the next point of the curve, which is the next score of the list where the curve has them all: between
+        two scores nothing changes.  A rate of 0 says that none of the list's `num_nontargets` (or `num_targets`) went
+        wrong, no more.  The fit has seen this list, which flatters a little.
         """
         thresholds, false_alarm, miss = np.array(self.curve).T
         if llr > thresholds[-1]:
             return 0.0, 1.0
-        return float(np.interp(llr, thresholds, false_alarm)), float(np.interp(llr, thresholds, miss))
+        point = int(np.searchsorted(thresholds, llr))
+        return float(false_alarm[point]), float(miss[point])
 
 
 def _refuse_crooked(curve: np.ndarray) -> None:

@@ -142,9 +142,10 @@ def _nearest(vectors: np.ndarray, cohort: np.ndarray, top: int, compare: Compare
     top = _checked_top(top, cohort)
     if top == len(cohort):
         return np.broadcast_to(np.arange(top), (len(vectors), top))
-    return np.concatenate(
-        [np.argpartition(block, len(cohort) - top, axis=1)[:, len(cohort) - top :] for _, block in _blocks(vectors, cohort, compare)]
-    )
+    rows = np.empty((len(vectors), top), np.intp)  # filled: slices of what argpartition returns would keep all of that
+    for first, block in _blocks(vectors, cohort, compare):
+        rows[first : first + len(block)] = np.argpartition(block, len(cohort) - top, axis=1)[:, len(cohort) - top :]
+    return rows
 
 
 def _blocks(vectors: np.ndarray, cohort: np.ndarray, compare: Compare) -> Iterator[tuple[int, np.ndarray]]:

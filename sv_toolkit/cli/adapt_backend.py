@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, FINITE, SvCommand, overwrite_option
 
 
 @click.command(cls=SvCommand)
 @click.argument("backend", type=DIRECTORY)
 @click.argument("embeddings", type=FILE)
 @click.argument("out", type=DIRECTORY)
-@click.option("--mean-diff-scale", type=float, default=1.0, show_default=True, help="How much of the shift of the mean counts as variance.")
-@click.option("--within-covar-scale", type=float, default=0.3, show_default=True, help="Share of excess variance that is within speakers.")
-@click.option("--between-covar-scale", type=float, default=0.7, show_default=True, help="Share of it that is between speakers.")
+@click.option(
+    "--mean-diff-scale", type=FINITE, default=1.0, show_default=True, help="How much of the shift of the mean counts as variance."
+)
+@click.option("--within-covar-scale", type=FINITE, default=0.3, show_default=True, help="Share of excess variance that is within speakers.")
+@click.option("--between-covar-scale", type=FINITE, default=0.7, show_default=True, help="Share of it that is between speakers.")
 @click.option("--recenter", is_flag=True, help="Take the mean that is subtracted first from EMBEDDINGS too.")
 @overwrite_option
 def command(

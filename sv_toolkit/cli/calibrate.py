@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, PRIOR, SvCommand, trials_format_option, write_lines
+from sv_toolkit.cli.common import (
+    DECIMALS,
+    DIRECTORY,
+    FILE,
+    PRIOR,
+    REPORTED_P_TARGETS,
+    SvCommand,
+    refuse_given,
+    trials_format_option,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,9 +26,6 @@ if TYPE_CHECKING:
     from sv_toolkit.backends.calibration import Calibration
     from sv_toolkit.data.trials import Trials
     from sv_toolkit.reporting.conditions import TrialSpeakers
-
-DECIMALS = 6
-REPORTED_P_TARGETS = (0.01, 0.05)
 
 
 @click.command(cls=SvCommand)
@@ -56,6 +64,8 @@ def command(files: tuple[Path, ...], applied: Path | None, trials_format: str, *
         raise click.UsageError("Missing option: where the calibration goes: -o calibration.json, --model MODEL, or both")
     if options["utt2dur"] and options["utt2num_frames"]:
         raise click.UsageError("--utt2dur and --utt2num-frames say the same; give one")
+    if applied is not None:
+        refuse_given("belongs to a fit, and --apply makes none", "prior", "bend", "folds", "data")
     if applied is None:
         _fit(files, trials_format, **options)
     else:
@@ -94,8 +104,9 @@ def _fit(
             library.write_calibration(path, found)
             click.echo(f"sv-calibrate: wrote {path}", err=True)
     library.warn_of_weak_evidence(scores, is_target, None if speakers is None else speakers.num_speakers, files[0])
-    _print_costs(trials, scores, found.llr(scores, quality), held_out)
-    _print_thresholds(found)
+    llrs = found.llr(scores, quality)
+    _print_costs(trials, scores, llrs, held_out)
+    _print_thresholds(found, llrs, is_target)
 
 
 def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: Path | None, model: Path | None, **options: Any) -> None:
@@ -103,8 +114,8 @@ def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: P
     from sv_toolkit.data.trials import read_scored, read_scores, read_trials
 
     found = library.read_calibration(applied)
-    if model is not None:
-        library.refuse_other_origin(found, applied, found.scoring, _digest(model))
+    said = click.get_current_context().get_parameter_source("scoring") is not ParameterSource.DEFAULT
+    library.refuse_other_origin(found, applied, options["scoring"] if said else found.scoring, _digest(model))
     if len(files) == 2:
         trials = read_trials(files[0], trials_format)
         scores = read_scores(files[1], trials)
@@ -179,17 +190,18 @@ def _print_costs(
     from sv_toolkit.reporting.results import both_kinds
 
     is_target = both_kinds(trials)
-    systems = {"scores as they are": (scores, is_target), "calibrated": (llrs, is_target), **more}
+    systems = [("scores as they are", scores, is_target), ("calibrated", llrs, is_target), *((name, *own) for name, own in more.items())]
     click.echo("\n".join(cost_table(systems, REPORTED_P_TARGETS)), err=err)
 
 
-def _print_thresholds(found: Calibration) -> None:
+def _print_thresholds(found: Calibration, llrs: np.ndarray, is_target: np.ndarray) -> None:
     made_of = found.list
     for p_target in REPORTED_P_TARGETS:
         threshold = found.threshold(p_target)
-        false_alarm, miss = found.rates_at(threshold)
+        accepted = llrs >= threshold
         click.echo(
-            f"threshold {threshold:.4f} at p_target {p_target:g}: false alarms {100 * false_alarm:.3f} % of {made_of.num_nontargets},"
-            f" misses {100 * miss:.3f} % of {made_of.num_targets}"
+            f"threshold {threshold:.4f} at p_target {p_target:g}:"
+            f" false alarms {100 * accepted[~is_target].mean():.3f} % of {made_of.num_nontargets},"
+            f" misses {100 * (~accepted[is_target]).mean():.3f} % of {made_of.num_targets}"
         )
     click.echo(f"fitted on {made_of.num_targets} target, {made_of.num_nontargets} nontarget, list {made_of.hash}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import signal
 import sys
@@ -22,8 +23,26 @@ from sv_toolkit.errors import SvError, plain
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECONDS_BETWEEN_LINES = 10.0
-PRIOR = click.FloatRange(0, 1, min_open=True, max_open=True)
+DECIMALS = 6  # of scores in files
+REPORTED_P_TARGETS = (0.01, 0.05)  # priors of the costs that fits are judged by
 LONGEST_LINE = 4000  # characters of an error that quotes something foreign
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; click's own type lets nan through every bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
+PRIOR = FiniteRange(0, 1, min_open=True, max_open=True)
+SHARE = FiniteRange(0, 1)
+FINITE = FiniteRange()
+WALL_TIME = FiniteRange(min=0)
 
 
 class SvCommand(click.Command):
@@ -55,6 +74,22 @@ class SvCommand(click.Command):
                 click.echo(f"{name}: {line}", err=True)
             _forget_stdout()
             sys.exit(status)
+
+
+def refuse_given(why: str, *names: str) -> None:
+    """Stop where the command line gives options that the chosen way of working would pass over.
+
+    Args:
+        why: what they belong to: "belongs to --stream".
+        names: of the parameters.
+
+    Raises:
+        click.UsageError: naming the first that was given.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} {why}")
 
 
 def read_names_as_utf8() -> None:
@@ -213,8 +248,21 @@ trials_format_option = click.option(
     "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order."
 )
 num_bootstrap_option = click.option(
-    "--num-bootstrap", type=click.IntRange(min=0), default=1000, show_default=True, help="Replicates for intervals; 0 for none."
+    "--num-bootstrap",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    callback=lambda _context, _option, value: _replicates(value),
+    help="Replicates for intervals, two or more; 0 for none.",
 )
+
+
+def _replicates(value: int) -> int:
+    if value == 1:
+        raise click.BadParameter("one replicate has no deviation; 0 is for no intervals")
+    return value
+
+
 _p_target_option = click.option(
     "--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]"
 )

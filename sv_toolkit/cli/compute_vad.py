@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, Progress, allow_pipes_option, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FINITE,
+    Progress,
+    allow_pipes_option,
+    max_bad_option,
+    nj_option,
+    overwrite_option,
+    resume_option,
+)
 from sv_toolkit.cli.feature_options import (
     FRAMING_HELP,
     KaldiCommand,
@@ -37,13 +46,13 @@ COMMON = ("kind", "keep", "min_frames")
 @click.option("--frame-ms", type=click.Choice(["10", "20", "30"]), help="webrtc: block that it judges, milliseconds.  [10]")
 @click.option("--hangover", type=click.IntRange(min=0), help="webrtc: frames by which voiced runs grow at both ends.  [0]")
 @click.option("--source", type=click.Choice(["waveform", "features"]), help="energy: of the samples, or of feats.scp.  [waveform]")
-@click.option("--vad-energy-threshold", "energy_threshold", type=float, help="energy: log energy that a loud frame exceeds.  [5.5]")
-@click.option("--vad-energy-mean-scale", "energy_mean_scale", type=float, help="energy: plus this times the utterance's mean.  [0.5]")
-@click.option("--energy-threshold-below-max", type=float, help="energy: instead of these, so far below the loudest place (nats).")
+@click.option("--vad-energy-threshold", "energy_threshold", type=FINITE, help="energy: log energy that a loud frame exceeds.  [5.5]")
+@click.option("--vad-energy-mean-scale", "energy_mean_scale", type=FINITE, help="energy: plus this times the utterance's mean.  [0.5]")
+@click.option("--energy-threshold-below-max", type=FINITE, help="energy: instead of these, so far below the loudest place (nats).")
 @click.option(
     "--vad-frames-context", "frames_context", type=click.IntRange(min=0), help="energy: neighbours to either side that vote.  [2]"
 )
-@click.option("--vad-proportion-threshold", "proportion_threshold", type=float, help="energy: share of loud ones that decides.  [0.6]")
+@click.option("--vad-proportion-threshold", "proportion_threshold", type=FINITE, help="energy: share of loud ones that decides.  [0.6]")
 @fbank_options(FRAMING_HELP)
 @channel_option
 @resample_option

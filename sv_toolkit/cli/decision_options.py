@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY
+from sv_toolkit.cli.common import DIRECTORY, PRIOR, FiniteRange
 
 if TYPE_CHECKING:
     from sv_toolkit.embeddings.waveform import Embedder
     from sv_toolkit.verification.decision import Decision, Judge, Purpose
 
 REJECTED = 3  # exit status with --exit-code; 1 and 2 are errors
-PROBABILITY = click.FloatRange(0, 1, min_open=True, max_open=True)
-COST = click.FloatRange(0, min_open=True)
+COST = FiniteRange(0, min_open=True)
 
 model_option = click.option("--model", type=DIRECTORY, required=True, help="Model folder; its calibration.json decides.")
 channel_option = click.option("--channel", type=click.IntRange(min=0), help="Channel to read, from 0, where there are several.")
@@ -25,10 +24,10 @@ resample_option = click.option(
     "--resample", is_flag=True, help="Also convert recordings of a lower sample rate than the model's; a higher one always is."
 )
 _PURPOSE = [
-    click.option("--prior", type=PROBABILITY, help="Probability of a true claim, before hearing it.  [default: the calibration's]"),
+    click.option("--prior", type=PRIOR, help="Probability of a true claim, before hearing it.  [default: the calibration's]"),
     click.option("--cost-miss", type=COST, default=1.0, show_default=True, help="What rejecting the right speaker costs."),
     click.option("--cost-fa", type=COST, default=1.0, show_default=True, help="What accepting another speaker costs."),
-    click.option("--threshold", type=click.FloatRange(-1, 1), help="Accept from this score (cosine) on, instead of by prior and costs."),
+    click.option("--threshold", type=FiniteRange(-1, 1), help="Accept from this score (cosine) on, instead of by prior and costs."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     click.option("--exit-code", is_flag=True, help=f"Exit with {REJECTED} for a rejection; otherwise every decision exits with 0."),
     channel_option,

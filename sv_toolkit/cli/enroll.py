@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, allow_pipes_option, max_bad_option, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, allow_pipes_option, max_bad_option, overwrite_option, refuse_given
 from sv_toolkit.cli.decision_options import channel_option, resample_option
 
 
@@ -64,6 +64,7 @@ def command(
 def _to_directory(files: tuple[Path, ...], overwrite: bool, model: Path | None, speaker: str | None, update: bool) -> None:
     if model is not None or speaker is not None or update:
         raise click.UsageError("Missing option '--store': --model, --speaker and --update are about one")
+    refuse_given("belongs to the form with --store, which reads recordings", "channel", "resample", "max_bad", "allow_pipes")
     if len(files) != 3:
         wanted = ("DVECTORS", "SPK2UTT", "OUT")
         raise click.UsageError(

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, cost_options, num_bootstrap_option, seed_option, trials_format_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    SHARE,
+    WALL_TIME,
+    SvCommand,
+    cost_options,
+    num_bootstrap_option,
+    refuse_given,
+    seed_option,
+    trials_format_option,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +28,6 @@ if TYPE_CHECKING:
     from sv_toolkit.reporting.comparison import Comparison
     from sv_toolkit.reporting.conditions import Origin
     from sv_toolkit.reporting.results import Results, Settings
-
-RATE = click.FloatRange(0, 1)
 
 
 @click.command(cls=SvCommand)
@@ -29,8 +38,8 @@ RATE = click.FloatRange(0, 1)
 @cost_options
 @click.option("--calibrated", is_flag=True, help="The scores are log-likelihood ratios (natural): print actual costs and Cllr too.")
 @click.option("--hull", is_flag=True, help="Print the EER of the ROC convex hull and the lowest Cllr (PAV) too.")
-@click.option("--at-far", type=RATE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction), again for more.")
-@click.option("--at-frr", type=RATE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction), again for more.")
+@click.option("--at-far", type=SHARE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction), again for more.")
+@click.option("--at-frr", type=SHARE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction), again for more.")
 @click.option("--compare", type=FILE, metavar="SCORES", help="Scores of another system on TRIALS: difference, interval and p-value.")
 @click.option("--streaming", is_flag=True, help="For files that do not fit in memory: both in one order; bounds instead of intervals.")
 @num_bootstrap_option
@@ -46,7 +55,7 @@ RATE = click.FloatRange(0, 1)
 @click.option("--det", is_flag=True, help="Print points of the DET curve: threshold, miss rate, false-alarm rate.")
 @click.option("--results-row", metavar="NAME", help="Print a row for RESULTS.md instead, under this name.")
 @click.option("--append-to", type=FILE, help="With --results-row: add the row to this file, and print the results as ever.")
-@click.option("--wall-time", type=click.FloatRange(min=0), help="Seconds that the whole run took, for the row.")
+@click.option("--wall-time", type=WALL_TIME, help="Seconds that the whole run took, for the row.")
 @click.option("--command", "command_line", default="", help="What was run, for the row.")
 def command(
     trials: Path,
@@ -89,6 +98,7 @@ def command(
 
     settings = Settings(chosen_costs(p_target, cost), num_bootstrap, seed, calibrated, hull, at_far, at_frr)
     if streaming:
+        refuse_given("cannot be kept with --streaming, which gives no row", "append_to")
         _refuse_with_streaming(data, enroll_spk2utt, by, compare, det, results_row, calibrated, hull, at_far, at_frr)
         _print_streamed(trials, scores, trials_format, settings, json_file)
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand, seed_option
+from sv_toolkit.cli.common import FILE, SHARE, SvCommand, seed_option
 
 COUNT = click.IntRange(min=1)
 
@@ -17,9 +17,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--num-candidates", type=click.IntRange(min=2), default=100, show_default=True, help="The own and others; all where fewer.")
 @click.option("--num-enroll", type=COUNT, multiple=True, help="Utterances per model, again for more.  [default: single utterances]")
 @click.option("--top-k", type=COUNT, multiple=True, help="Print how often the own is among the first k, again for more.")
-@click.option(
-    "--at-far", type=click.FloatRange(0, 1), multiple=True, help="Print the open-set rate where this fraction of strangers is accepted."
-)
+@click.option("--at-far", type=SHARE, multiple=True, help="Print the open-set rate where this fraction of strangers is accepted.")
 @seed_option
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")
 def command(

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import FILE, PRIOR, SvCommand, overwrite_option, trials_format_option, write_lines
+from sv_toolkit.cli.common import (
+    DECIMALS,
+    FILE,
+    PRIOR,
+    REPORTED_P_TARGETS,
+    SvCommand,
+    overwrite_option,
+    refuse_given,
+    trials_format_option,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +26,7 @@ if TYPE_CHECKING:
     from sv_toolkit.backends.fusion import Fusion
     from sv_toolkit.data.trials import Trials
 
-DECIMALS = 6
-REPORTED_P_TARGETS = (0.01, 0.05)
+logger = logging.getLogger("sv_toolkit")
 
 
 @click.command(cls=SvCommand)
@@ -60,8 +69,11 @@ def command(
     if max(len(scores), len(embeddings)) < 2 or (scores and embeddings):
         raise click.UsageError("Missing option: --scores A --scores B, or --embeddings A.scp --embeddings B.scp; two or more of one kind")
     if embeddings:
+        refuse_given("belongs to --scores", "method", "weights_from", "prior", "save", "applied", "trials_format")
         _fuse_embeddings(embeddings, output, overwrite)
         return
+    if applied is not None:
+        refuse_given("belongs to a fit, and --apply makes none", "method", "prior", "save")
     if applied is None and method == "logistic" and weights_from is None:
         raise click.UsageError(
             "Missing option: --weights-from TRIALS, --apply FUSION.json, or --method mean-variance, which needs no labels"
@@ -74,7 +86,7 @@ def command(
         fusion = _read(applied)
     fused = fusion.fuse(values).round(DECIMALS)
     write_lines(trials.score_lines(fused, DECIMALS), output)
-    _report(trials, values, fused, fusion, to_stderr=output is None)
+    _report(trials, [str(path) for path in scores], values, fused, fusion, to_stderr=output is None)
 
 
 def _fuse_embeddings(embeddings: tuple[Path, ...], output: Path | None, overwrite: bool) -> None:
@@ -123,14 +135,25 @@ def _read(applied: Path) -> Fusion:
     return read_fusion(applied)
 
 
-def _report(trials: Trials, values: np.ndarray, fused: np.ndarray, fusion: Fusion, to_stderr: bool) -> None:
+def _report(trials: Trials, names: list[str], values: np.ndarray, fused: np.ndarray, fusion: Fusion, to_stderr: bool) -> None:
+    """Weights and costs under the names of the files at hand, with those of the fit where they are others."""
+    from sv_toolkit.errors import plain
     from sv_toolkit.reporting.calibration import cost_table
 
-    for name, weight in zip(fusion.systems, fusion.weights):
-        click.echo(f"weight {weight:.4f} of {name}", err=to_stderr)
+    _warn_of_order(names, fusion.systems)
+    for name, learned, weight in zip(names, fusion.systems, fusion.weights):
+        click.echo(f"weight {weight:.4f} of {plain(name)}" + ("" if learned == name else f", learned for {plain(learned)}"), err=to_stderr)
         if weight <= 0:
-            logging.getLogger("sv_toolkit").warning("%s: its weight is not positive: beside the others it tells nothing", name)
+            logger.warning("%s: its weight is not positive: beside the others it tells nothing", plain(name))
     if trials.is_target is None or trials.num_targets in (0, len(trials)):
         return
-    systems = {name: (values[:, column], trials.is_target) for column, name in enumerate(fusion.systems)}
-    click.echo("\n".join(cost_table({**systems, "fused": (fused, trials.is_target)}, REPORTED_P_TARGETS)), err=to_stderr)
+    systems = [(plain(name), values[:, column], trials.is_target) for column, name in enumerate(names)]
+    click.echo("\n".join(cost_table([*systems, ("fused", fused, trials.is_target)], REPORTED_P_TARGETS)), err=to_stderr)
+
+
+def _warn_of_order(names: list[str], learned: tuple[str, ...]) -> None:
+    """Weights go by place: say where the names look as if the systems came in another order than in the fit."""
+    here, there = ([set(Path(name).parts) for name in each] for each in (names, learned))
+    likeness = [[len(own & other) for other in there] for own in here]
+    if any(max(row) > row[place] for place, row in enumerate(likeness)):
+        logger.warning("weights go by place, and these scores look like another order than that of the fit: %s", " ".join(learned))

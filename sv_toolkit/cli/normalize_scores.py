@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, trials_format_option, write_lines
+from sv_toolkit.cli.common import DECIMALS, DIRECTORY, FILE, SvCommand, trials_format_option, write_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sv_toolkit.embeddings.loading import EmbeddingSet
     from sv_toolkit.io.tables import Table
 
-DECIMALS = 6
 LARGEST_ROUNDING = 1e-3  # of scores that were written with three decimals
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, FiniteRange, SvCommand, overwrite_option
 
 
 @click.command(cls=SvCommand)
@@ -15,7 +15,7 @@ from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
 @click.option(
     "--factor",
     "factors",
-    type=click.FloatRange(0.1, 10.0),
+    type=FiniteRange(0.1, 10.0),
     multiple=True,
     required=True,
     help="How many times as fast; may be given again.",

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, cost_options, num_bootstrap_option, seed_option, trials_format_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    WALL_TIME,
+    SvCommand,
+    cost_options,
+    num_bootstrap_option,
+    seed_option,
+    trials_format_option,
+)
 from sv_toolkit.cli.named_paths import by_system, named_once, parse_system, refuse_unknown, split_name, two_paths
 
 KINDS = (".html", ".htm", ".csv")
@@ -37,7 +46,7 @@ KINDS = (".html", ".htm", ".csv")
 @seed_option
 @trials_format_option
 @click.option("--title", default="Speaker verification report", show_default=True, help="Heading of the page.")
-@click.option("--wall-time", type=click.FloatRange(min=0), help="Seconds that the whole run took.")
+@click.option("--wall-time", type=WALL_TIME, help="Seconds that the whole run took.")
 @click.option("--command", "command_line", default="", help="What was run.")
 def command(
     systems: tuple[str, ...],

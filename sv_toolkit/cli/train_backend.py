@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, SHARE, SvCommand, overwrite_option
 
 
 @click.command(cls=SvCommand)
@@ -16,11 +16,11 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, overwrite_option
 @click.option("--config", type=FILE, help="TOML or JSON file with the options below, as keys: lda_dim = 100; the command line goes first.")
 @click.option("--center/--no-center", default=None, help="Subtract the mean.  [default: yes]")
 @click.option("--whiten", type=click.Choice(["none", "zca", "pca"]), help="Make the total covariance the identity.  [default: none]")
-@click.option("--whiten-shrinkage", type=click.FloatRange(0, 1), help="Weight of the scaled identity in it.  [default: 0]")
+@click.option("--whiten-shrinkage", type=SHARE, help="Weight of the scaled identity in it.  [default: 0]")
 @click.option(
     "--lda-dim", type=click.IntRange(min=0), help="Directions LDA keeps; 0: no LDA.  [default: what speakers differ in, at most 100]"
 )
-@click.option("--lda-shrinkage", type=click.FloatRange(0, 1), help="Of the within-speaker covariance.  [default: from the data]")
+@click.option("--lda-shrinkage", type=SHARE, help="Of the within-speaker covariance.  [default: from the data]")
 @click.option("--length-norm", type=click.Choice(["none", "unit", "sqrt-dim"]), help="Length of what comes out.  [default: sqrt-dim]")
 @click.option("--plda", type=click.Choice(["two-covariance", "simplified", "none"]), help="none: cosines.  [default: two-covariance]")
 @click.option("--plda-iterations", type=click.IntRange(min=0), help="Of EM.  [default: 10]")

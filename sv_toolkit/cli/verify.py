@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand
+from sv_toolkit.cli.common import DIRECTORY, FILE, FINITE, FiniteRange, SvCommand, refuse_given
 from sv_toolkit.cli.decision_options import (
     REJECTED,
     decision_options,
@@ -39,11 +39,9 @@ MARGIN = 3.0  # of the log-likelihood ratio: 20 times beyond the odds of the thr
 @decision_options
 @click.option("--stream", is_flag=True, help="The voice comes from stdin: WAV or raw 16-bit samples, little-endian, one channel.")
 @click.option("--rate", type=click.IntRange(1000, 768_000), help="--stream: hertz of raw samples.  [default: the model's]")
-@click.option("--history", type=float, default=5.0, show_default=True, help="--stream: seconds that a score looks back over.")
-@click.option(
-    "--stop-accept", type=click.FloatRange(min=0), help="--stream: stop so far over the threshold.  [default: 3 with a calibration]"
-)
-@click.option("--stop-reject", type=click.FloatRange(min=0), help="--stream: stop so far under it.  [default: 3 with a calibration]")
+@click.option("--history", type=FINITE, default=5.0, show_default=True, help="--stream: seconds that a score looks back over.")
+@click.option("--stop-accept", type=FiniteRange(min=0), help="--stream: stop so far over the threshold.  [default: 3 by a calibration]")
+@click.option("--stop-reject", type=FiniteRange(min=0), help="--stream: stop so far under it.  [default: 3 by a calibration]")
 def command(
     recordings: tuple[Path, ...],
     model: Path,
@@ -100,6 +98,8 @@ def _check_usage(recordings: tuple[Path, ...], store: Path | None, claim: str | 
     if (store is None) != (claim is None):
         raise click.UsageError(f"Missing option: {'--store' if store is None else '--claim'}: a claim is about a speaker of a store")
     needed = ([] if store is not None else ["ENROLLED"]) + ([] if stream else ["TEST"])
+    if not stream:
+        refuse_given("belongs to --stream", "rate", "history", "stop_accept", "stop_reject")
     if stream and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("Missing sound on stdin: --stream is the end of a pipe, as of arecord -f S16_LE")
     if len(recordings) < len(needed):
@@ -142,6 +142,8 @@ def _follow(
     from sv_toolkit.io.pcm import PcmStream, resampled
     from sv_toolkit.verification.stream import Follower, StreamOptions
 
+    if not judge.can_decide:
+        refuse_given("needs something to decide by: a calibration of the model, or --threshold", "stop_accept", "stop_reject")
     margin = MARGIN if judge.calibration is not None and judge.purpose.threshold is None else None
     options = StreamOptions(history, margin if stop_accept is None else stop_accept, margin if stop_reject is None else stop_reject)
     follower = Follower(embedder, enrolled, enrolled_from, judge, options)

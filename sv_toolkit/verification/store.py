@@ -156,6 +156,8 @@ def _read_record(path: Path) -> _Record:
         raise DataError(f"{plain(where)}: is not a {KIND}, or it is truncated; restore it or enroll again") from None
     for speaker in record.speakers:
         check_speaker_id(speaker)
+    if list(record.speakers) != sorted(record.speakers, key=str.encode):  # the order is that of the means
+        raise DataError(f"{plain(where)}: the speakers are not in order, so whose means are whose is lost; restore it or enroll again")
     return record
 
 
@@ -234,9 +236,12 @@ def _changing(path: Path, dim: int, model: str) -> Iterator[SpeakerStore]:
     if path.is_dir() and not (path / NAME).exists() and any(not _is_ours(other) for other in path.iterdir()):
         raise OutputError(f"{plain(path)}: holds something else and no {NAME}; choose another folder for the store")
     with locked(path, wait=LOCK_WAIT):
-        if mode := path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & (stat.S_IRWXO | stat.S_IWGRP):
             logger.warning("%s: others may enter this folder of voiceprints (mode %o); chmod 750 keeps them out", plain(path), mode)
-        store = read_store(path) if (path / NAME).exists() else SpeakerStore(path, model, dim, {}, np.zeros((0, dim)))
+        store = read_store(path) if (path / NAME).exists() else None
+        if store is None or not store.speakers:
+            store = SpeakerStore(path, model, dim, {}, np.zeros((0, dim)))
         store.refuse_other_model(model)
         yield store
 

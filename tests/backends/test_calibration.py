@@ -121,13 +121,34 @@ def test_rates_are_those_of_the_list_at_the_points_of_the_curve(trials):
         assert miss == np.mean(llr[is_target] < threshold)
 
 
-def test_rates_between_points_are_near_those_of_the_list(rng):
+def rates_of(llr, is_target, threshold):
+    return np.mean(llr[~is_target] >= threshold), np.mean(llr[is_target] < threshold)
+
+
+def test_rates_between_points_of_a_thinned_curve_are_near_those_of_the_list(rng):
     scores, is_target = simulated(rng, "unequal", 2000, 20_000)
     calibration = fitted(scores, is_target)
     llr = calibration.llr(scores)
-    for threshold in np.linspace(-8, 8, 33):
-        true = np.mean(llr[~is_target] >= threshold), np.mean(llr[is_target] < threshold)
-        np.testing.assert_allclose(calibration.rates_at(threshold), true, atol=5e-3)
+    for threshold in np.linspace(-4, 8, 33):
+        np.testing.assert_allclose(calibration.rates_at(threshold), rates_of(llr, is_target, threshold), rtol=0.04, atol=1e-3)
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_rates_of_a_whole_curve_are_those_of_the_list_at_any_threshold(rng, digits):
+    """Between two scores nothing is accepted or missed, however far they are apart; many are equal with one digit."""
+    scores, is_target = simulated(rng, "equal", 60, 200)
+    scores = scores.round(digits)
+    calibration = fitted(scores, is_target)
+    llr = calibration.llr(scores)
+    for threshold in np.linspace(llr.min() - 1, llr.max(), 50):
+        assert calibration.rates_at(threshold) == rates_of(llr, is_target, threshold)
+
+
+def test_a_threshold_in_the_gap_between_targets_and_nontargets_has_no_errors():
+    is_target = np.arange(100) < 30
+    calibration = fitted(np.where(is_target, 0.9, -0.5), is_target)
+    for threshold in (-3.0, 0.0, 4.6):
+        assert calibration.rates_at(threshold) == (0.0, 0.0)
 
 
 def test_beyond_the_curve_everything_is_accepted_or_rejected(trials):

@@ -83,8 +83,28 @@ def test_the_rates_at_the_printed_threshold_are_those_of_the_ratios(folder):
     false_alarm, miss = (float(word) / 100 for word in (line.split()[7], line.split()[12]))
     threshold = float(line.split()[1])
     assert threshold == pytest.approx(np.log(0.95 / 0.05), abs=1e-4)
-    assert false_alarm == pytest.approx(np.mean(llrs[~IS_TARGET] >= threshold), abs=2e-3)
-    assert miss == pytest.approx(np.mean(llrs[IS_TARGET] < threshold), abs=2e-2)
+    assert false_alarm == pytest.approx(np.mean(llrs[~IS_TARGET] >= threshold), abs=1e-5)
+    assert miss == pytest.approx(np.mean(llrs[IS_TARGET] < threshold), abs=1e-5)
+
+
+@pytest.mark.parametrize("option", [("--prior", 0.1), ("--bend",), ("--folds", 2), ("--data", "x")], ids=str)
+def test_what_belongs_to_a_fit_is_refused_where_none_is_made(folder, option):
+    fit(folder)
+    result = run("--apply", folder / "cal.json", folder / "scores", *option)
+    assert result.exit_code == 2 and f"{option[0]} belongs to a fit" in result.stderr
+
+
+def test_scores_that_are_said_to_come_from_another_back_end_are_refused(folder):
+    fit(folder)
+    result = run("--apply", folder / "cal.json", "--scoring", "plda", folder / "scores")
+    assert result.exit_code == 1 and "was fitted on cosine scores, these are plda" in result.stderr
+    assert run("--apply", folder / "cal.json", "--scoring", "cosine", folder / "scores").exit_code == 0
+
+
+@pytest.mark.parametrize("prior", ["nan", "inf", "0", "1"])
+def test_priors_are_numbers_between_0_and_1(folder, prior):
+    result = fit(folder, "--prior", prior)
+    assert result.exit_code == 2 and "--prior" in result.stderr
 
 
 def test_applying_writes_ratios_in_the_order_of_the_scores(folder, values):

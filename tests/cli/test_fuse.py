@@ -75,6 +75,37 @@ def test_mean_variance_needs_no_labels(folder, values):
     np.testing.assert_allclose([read(result.stdout)[pair] for pair in PAIRS], expected, atol=1e-6)
 
 
+def test_files_keep_their_own_names_and_the_other_order_is_told(folder):
+    both(folder, "--weights-from", folder / "trials", "--save", folder / "f.json", "-o", folder / "fused")
+    right = both(folder, "--apply", folder / "f.json", "--weights-from", folder / "trials", "-o", folder / "x")
+    assert right.exit_code == 0 and "another order" not in right.stderr
+    swapped = run("--scores", folder / "b", "--scores", folder / "a", "--apply", folder / "f.json", "--weights-from", folder / "trials", "-o", folder / "x")  # fmt: skip
+    assert "look like another order than that of the fit" in swapped.stderr
+    first, again = right.stdout.splitlines(), swapped.stdout.splitlines()
+    assert again[0] == first[0].replace(str(folder / "a"), str(folder / "b")) + f", learned for {folder / 'a'}"
+    assert [again[4], again[3]] == first[3:5]  # the costs of a file are its own, whatever place it has
+
+
+def test_a_system_may_be_called_as_the_result_and_come_twice(folder):
+    (folder / "fused").write_text((folder / "a").read_text())
+    result = run("--scores", folder / "fused", "--scores", folder / "fused", "--scores", folder / "b", "--method", "mean-variance", "--weights-from", folder / "trials", "-o", folder / "x")  # fmt: skip
+    rows = [line.split() for line in result.stdout.splitlines()[4:]]
+    assert [row[0] for row in rows] == [str(folder / "fused")] * 2 + [str(folder / "b"), "fused"]
+    assert rows[0] == rows[1] != rows[3]
+
+
+@pytest.mark.parametrize("option", [("--method", "mean-variance"), ("--prior", 0.1), ("--save", "x.json")], ids=str)
+def test_what_belongs_to_a_fit_is_refused_where_none_is_made(folder, option):
+    both(folder, "--weights-from", folder / "trials", "--save", folder / "f.json", "-o", folder / "fused")
+    result = both(folder, "--apply", folder / "f.json", *option)
+    assert result.exit_code == 2 and f"{option[0]} belongs to a fit" in result.stderr
+
+
+def test_options_of_scores_are_refused_with_embeddings(folder):
+    result = run("--embeddings", "a.scp", "--embeddings", "b.scp", "-o", folder / "out", "--weights-from", folder / "trials")
+    assert result.exit_code == 2 and "--weights-from belongs to --scores" in result.stderr
+
+
 @pytest.mark.parametrize("more", [("--method", "mean-variance"), ("--weights-from", "trials")], ids=["pairs of a file", "pairs of a list"])
 def test_pairs_that_one_system_lacks_are_counted_and_named(folder, more):
     lines = (folder / "b").read_text().splitlines(keepends=True)

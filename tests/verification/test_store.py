@@ -198,6 +198,22 @@ def test_a_damaged_store_is_one_line_and_no_speaker(changes, message, tmp_path, 
     assert str(error.value).isprintable()
 
 
+def test_speakers_in_another_order_are_refused_as_their_means_would_be_others(tmp_path, rng):
+    enroll(tmp_path / "store", MODEL, {key: [embedded(rng, key)] for key in ("abe", "bea")})
+    content = json.loads((tmp_path / "store" / "store.json").read_text())
+    content["speakers"] = dict(reversed(content["speakers"].items()))
+    (tmp_path / "store" / "store.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not in order, so whose means are whose is lost"):
+        read_store(tmp_path / "store")
+
+
+def test_a_store_without_speakers_takes_another_model(tmp_path, rng):
+    enroll(tmp_path / "store", MODEL, {"abe": [embedded(rng, "d0")]})
+    remove(tmp_path / "store", "abe")
+    enroll(tmp_path / "store", OTHER, {"bea": [embedded(rng, "d1")]})
+    assert read_store(tmp_path / "store").model == OTHER
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"kind": "speaker store"}', "\0"])
 def test_what_is_no_store_is_refused(text, tmp_path):
     (tmp_path / "store.json").write_text(text)
