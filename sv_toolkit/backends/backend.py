@@ -169,8 +169,11 @@ class Backend(Estimator):
             _NAMES[type(step)] + (f" to {len(step.arrays()['projection'])}" if "projection" in step.shapes else "")
             for step in self.pipeline.steps
         ]
-        scorer = "cosine" if self.plda is None else f"{self.config.plda} PLDA of {len(self.plda.mean_)} dimensions"
-        return ", ".join([*steps, scorer])
+        return ", ".join([*steps, "cosine" if self.plda is None else self._plda_in_words(len(self.plda.mean_))])
+
+    def _plda_in_words(self, dim: int) -> str:
+        length = "" if self.config.plda_length == "none" else f" with projected vectors of length {self.config.plda_length!r}"
+        return f"{self.config.plda} PLDA of {dim} dimensions{length}"
 
     def adapted(self, vectors: np.ndarray, config: AdaptationConfig = AdaptationConfig(), recenter: bool = False) -> Backend:  # noqa: B008
         """This back end with its PLDA model adapted to unlabelled vectors of another domain (`adapt_plda`).

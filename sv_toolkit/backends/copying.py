@@ -33,7 +33,9 @@ def _to_kaldi(source: Path, out: Path, binary: bool) -> str:
         raise DataError(f"{plain(source)}: this back end scores by the cosine, it has no PLDA model")
     make_directory(out.parent)
     write_kaldi_plda(out, backend.plda.diagonal, binary)
-    return f"PLDA of {len(backend.plda.mean_)} dimensions in {plain(out)}, for vectors as they are after: {backend.summary()}"
+    length = backend.config.plda_length
+    note = "" if length == "none" else f"; the length {length!r} is not in that file: give --plda-length {length} to read it back"
+    return f"PLDA of {len(backend.plda.mean_)} dimensions in {plain(out)}, for vectors as they are after: {backend.summary()}{note}"
 
 
 def _from_kaldi(source: Path, out: Path, plda_length: str) -> str:

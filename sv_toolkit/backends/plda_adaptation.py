@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,8 @@ class AdaptationConfig:
 
     def __post_init__(self) -> None:
         for name in ("mean_diff_scale", "within_covar_scale", "between_covar_scale"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} cannot be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a finite number from 0 on, got {getattr(self, name)}")
 
 
 def adapt_plda(model: DiagonalPlda, stats: SpeakerStats, config: AdaptationConfig = AdaptationConfig()) -> DiagonalPlda:  # noqa: B008

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand, overwrite_option
+from sv_toolkit.cli.common import FILE, SvCommand, overwrite_option, refuse_given
 
 
 @click.command(cls=SvCommand)
@@ -34,4 +34,8 @@ def command(source: Path, out: Path, text: bool, plda_length: str, overwrite: bo
     """
     from sv_toolkit.backends.copying import copy_plda
 
+    if source.is_dir():
+        refuse_given("belongs to Kaldi's file that becomes a back end; a back end has its own", "plda_length")
+    else:
+        refuse_given("belongs to a back end that becomes Kaldi's file", "text")
     click.echo(f"sv-copy-plda: {copy_plda(source, out, not text, plda_length, overwrite)}", err=True)

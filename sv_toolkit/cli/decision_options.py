@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, PRIOR, FiniteRange
+from sv_toolkit.errors import plain
 
 if TYPE_CHECKING:
     from sv_toolkit.embeddings.waveform import Embedder
@@ -51,7 +52,7 @@ def make_purpose(prior: float | None, cost_miss: float, cost_fa: float, threshol
 
 def open_judge(name: str, model: Path, embedder: Embedder, purpose: Purpose, must_decide: bool) -> Judge:
     """The judge of a model; says what to do where there is nothing to decide by."""
-    from sv_toolkit.errors import ConfigError, plain
+    from sv_toolkit.errors import ConfigError
     from sv_toolkit.verification.decision import MAKE_ONE, read_judge
 
     judge = read_judge(model, embedder.digest, purpose)
@@ -102,11 +103,11 @@ def print_record(content: dict[str, Any], as_json: bool) -> None:
 def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+    return f"{value:.6f}" if isinstance(value, float) else plain(value)
 
 
 def print_moment(content: dict[str, Any], as_json: bool) -> None:
     """What is known, on one line: as JSON or `key value key value ...`."""
     known = {key: value for key, value in content.items() if value is not None}
-    words = (f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in known.items())
+    words = (f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {plain(value)}" for key, value in known.items())
     click.echo(json.dumps(known) if as_json else " ".join(words))

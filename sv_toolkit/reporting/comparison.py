@@ -67,8 +67,8 @@ def comparison_lines(comparison: Comparison, names: tuple[str, str], settings: S
 
 
 def chance(found: Difference, scale: float, decimals: int) -> str:
-    """What goes behind a difference: interval and p-value; an interval of no width would claim what resampling cannot know."""
-    if found.interval.low == found.interval.high:
+    """What goes behind a difference: interval and p-value; [0, 0] would claim what resampling cannot know."""
+    if found.interval.low == found.interval.high == 0:
         return ", the same in every draw of speakers: this list cannot tell how far they are apart"
     ends = f"{scale * found.interval.low:+.{decimals}f}, {scale * found.interval.high:+.{decimals}f}"
     return f" [{ends}], p {probability(found.p_value)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.files import make_directory, write_text
 from sv_toolkit.io.tables import place
-from sv_toolkit.reporting.comparison import probability
+from sv_toolkit.reporting.comparison import chance, probability
 from sv_toolkit.reporting.experiments import EER, SECONDS, Claim, Column, System
 from sv_toolkit.reporting.measures import Measure
 from sv_toolkit.reporting.provenance import Provenance, duration
@@ -123,8 +123,7 @@ def _reason(claim: Claim, finding: Finding) -> str:
     if seconds:
         ends = f"{math.exp(found.interval.low):.2f}, {math.exp(found.interval.high):.2f}"
         return f"{numbers}, ratio {math.exp(found.difference):.2f} [{ends}], p {probability(found.p_value)}, {notes}"
-    ends = f"{100 * found.interval.low:+.2f}, {100 * found.interval.high:+.2f}"
-    return f"{numbers}, difference {100 * found.difference:+.2f} points [{ends}], p {probability(found.p_value)}, {notes}"
+    return f"{numbers}, difference {100 * found.difference:+.2f} points{chance(found, 100, 2)}, {notes}"
 
 
 def _notes(finding: Finding, seconds: bool) -> str:
@@ -151,14 +150,21 @@ def _origin(origin: Provenance) -> str:
     return f"Tabulated {origin.date} at {origin.commit} on {cell_text(origin.hardware)}{command}."
 
 
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place(path)}: not UTF-8 text (byte {error.start}); a table cannot go in there") from None
+
+
 def replace_section(path: Path, title: str, section: str) -> None:
     """`section` in the place of the one of the same title in the file at `path`, or at its end; all other text stays.
 
     Raises:
-        DataError: only one of the two marks is there, they stand in the wrong order, or twice.
+        DataError: the file is not UTF-8, only one of the two marks is there, they stand in the wrong order, or twice.
     """
     make_directory(path.parent)
-    text = path.read_bytes().decode("utf-8") if path.exists() else ""
+    text = _text_of(path)
     begin, end = BEGIN.format(title), END.format(title) + "\n"
     counts = text.count(begin), text.count(end.rstrip("\n"))
     start, stop = text.find(begin), text.find(end.rstrip("\n"))

@@ -116,6 +116,7 @@ def _measures(found: Evaluation) -> list[list[object]]:
     measured = {"EER": found.eer} if found.eer else {}
     measured |= {f"minDCF {label}": value for label, value in found.min_dcf.items()}
     measured |= {f"actDCF {label}": Measured(value) for label, value in found.actual_dcf.items()}
+    measured |= {label: Measured(value) for label, value in {**found.bits, **found.rates}.items()}
     return [
         [label, value.value, *((value.interval.low, value.interval.high) if value.interval else ("", ""))]
         for label, value in measured.items()

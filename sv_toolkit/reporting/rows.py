@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,10 +28,16 @@ def append_rows(path: Path, rows: Sequence[str]) -> None:
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = text.splitlines()
-    head = [] if lines and lines[-1].startswith("|") else ([""] if lines else []) + [ROW_HEADER]
+    head = [] if _ends_in_rows(lines) else ([""] if lines else []) + [ROW_HEADER]
     start = "" if not text or text.endswith("\n") else "\n"
     with open(path, "a", encoding="utf-8") as stream:
         stream.write(start + "".join(f"{line}\n" for line in [*head, *rows]))
+
+
+def _ends_in_rows(lines: Sequence[str]) -> bool:
+    """Whether the last table of a file, which ends it, is one of results: rows under another would lose their cells."""
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), reversed(lines)))
+    return ROW_HEADER.splitlines() == table[:-3:-1]
 
 
 def cell_text(text: str) -> str:

@@ -61,7 +61,8 @@ def test_labels_do_not_matter(rng, model):
 
 
 def test_negative_scales_and_other_dimensions_are_refused(rng, model):
-    with pytest.raises(ConfigError, match="within_covar_scale cannot be negative, got -1"):
-        AdaptationConfig(within_covar_scale=-1)
+    for scale in (-1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"within_covar_scale must be a finite number from 0 on, got {scale}"):
+            AdaptationConfig(within_covar_scale=scale)
     with pytest.raises(DataError, match="takes vectors of 4 dimensions, those to adapt to have 3"):
         adapt_plda(model, speaker_statistics(rng.normal(size=(9, 3))))

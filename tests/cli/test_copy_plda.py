@@ -53,6 +53,21 @@ def test_kaldis_length_normalisation_can_be_asked_for(folder):
     np.testing.assert_allclose(scores(folder / "again", np.random.default_rng(1)), expected, atol=1e-8)
 
 
+def test_a_length_that_kaldis_file_cannot_hold_is_told(folder, rng):
+    backend = Backend(BackendConfig(plda_length="model", lda_dim=0)).fit(rng.normal(size=(40, 4)) + np.repeat(rng.normal(size=(10, 4)), 4, axis=0), np.repeat(np.arange(10), 4))  # fmt: skip
+    save_backend(folder / "long", "embedding-backend", backend, {})
+    result = run(folder / "long", folder / "plda")
+    assert "PLDA of 4 dimensions with projected vectors of length 'model'" in result.stderr
+    assert "give --plda-length model to read it back" in result.stderr
+
+
+def test_options_of_the_other_direction_are_refused(folder):
+    run(folder / "backend", folder / "plda")
+    for source, option in (("backend", ("--plda-length", "model")), ("plda", ("--text",))):
+        result = run(folder / source, folder / "new", *option)
+        assert result.exit_code == 2 and option[0] in result.stderr
+
+
 def test_nothing_is_replaced_unless_asked_for(folder):
     run(folder / "backend", folder / "plda")
     for source, out in (("backend", "plda"), ("plda", "backend")):

@@ -54,3 +54,10 @@ def test_another_run_in_the_directory_is_not_touched_without_overwrite(folder):
     assert "--overwrite" in refused.stderr
     assert (folder / "out" / "dvector.scp").read_text() == "theirs x:1\n"
     assert run(folder / "dvector.scp", folder / "spk2utt", folder / "out", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("option", [("--channel", 1), ("--resample",), ("--max-bad", 5), ("--allow-pipes",)], ids=str)
+def test_options_of_recordings_are_refused_where_none_are_read(folder, option):
+    result = run(folder / "dvector.scp", folder / "spk2utt", folder / "enroll", *option)
+    assert result.exit_code == 2 and f"{option[0]} belongs to the form with --store" in result.stderr
+    assert not (folder / "enroll").exists()

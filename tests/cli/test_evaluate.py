@@ -167,6 +167,23 @@ def test_equal_scores_are_half_and_warned_of(folder):
     assert "warning: all scores are equal" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--p-target", "nan"),
+        ("--at-far", "nan"),
+        ("--at-frr", "inf"),
+        ("--wall-time", "nan"),
+        ("--wall-time", "inf"),
+        ("--num-bootstrap", 1),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_none_are_mistakes_of_the_command_line(folder, option):
+    result = run(folder, *option)
+    assert result.exit_code == 2 and option[0] in result.stderr
+
+
 def test_a_prior_outside_its_range_is_a_mistake_of_the_command_line(folder):
     result = run(folder, "--p-target", 1)
     assert result.exit_code == 2
@@ -244,6 +261,7 @@ def test_streaming_refuses_other_orders_and_what_needs_all_scores(folder, other)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "same order" in result.stderr
     assert run(folder, "--streaming", "--hull").exit_code == 2
+    assert run(folder, "--streaming", "--append-to", folder / "RESULTS.md").exit_code == 2
     assert run(folder, "--compare", other, "--results-row", "x").exit_code == 2
 
 

@@ -199,7 +199,7 @@ def test_a_back_end_is_adapted_without_labels_and_scores(corpus, rng):
     assert eer(other) < 1.2 * eer(one)
     refused = run(adapt, corpus / "backend", corpus / "new/dvector.scp", out, "--within-covar-scale", -1, "--overwrite")
     assert refused.exit_code == 1
-    assert "within_covar_scale cannot be negative" in refused.stderr
+    assert "within_covar_scale must be a finite number from 0 on" in refused.stderr
 
 
 def test_embeddings_of_another_model_or_dimension_are_refused(corpus, rng):

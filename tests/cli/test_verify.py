@@ -307,6 +307,24 @@ def test_a_stream_ends_with_the_decision_about_the_whole_file(model, enrolled, v
     assert "1 byte(s) dropped" in result.stderr
 
 
+@pytest.mark.parametrize("option", [("--rate", 8000), ("--history", 1), ("--stop-accept", 1), ("--stop-reject", 1)], ids=str)
+def test_options_of_a_stream_are_refused_without_one(model, voices, option):
+    result = run(verify, "--model", model, voices["abe0"], voices["abe1"], *option)
+    assert result.exit_code == 2 and f"{option[0]} belongs to --stream" in result.stderr
+
+
+def test_a_stream_that_nothing_can_stop_is_refused_where_it_should(model, enrolled, voices):
+    result = follow(model, enrolled, voices["abe1"].read_bytes(), "--stop-accept", 0.1)
+    assert result.exit_code == 2 and "--stop-accept needs something to decide by" in result.stderr
+
+
+def test_names_of_files_cannot_pass_for_lines_of_the_answer(model, voices, tmp_path):
+    odd = tmp_path / "x\ndecision accept"
+    odd.write_bytes(voices["abe1"].read_bytes())
+    told = run(verify, "--model", model, voices["abe0"], odd).stdout.splitlines()
+    assert not any(line.startswith("decision") for line in told)
+
+
 def test_a_clear_claim_stops_the_stream_early(model, enrolled, voices):
     calibrate(model, 0.0, weight=100.0)
     endless = pcm(voices["abe0"]) * 50

@@ -346,6 +346,8 @@ def test_the_table_for_spreadsheets_holds_the_numbers_and_no_formula(rng):
         ("'" if name[0] in "=+-@" else "") + name.replace("\t", "\\t"): equal_error_rate(*each.sides) for name, each in zip(names, systems)
     }
     assert {row["system"] for row in rows if row["measure"].startswith("actDCF")} == {"GE2E"}
+    assert {row["system"] for row in rows if row["measure"] == "Cllr"} == {"GE2E"}
+    assert len({row["system"] for row in rows if row["measure"] == "minCllr"}) == len(names)
     assert not re.search(r"(^|,)[=+@\t]|(^|,)-[^0-9.]", csv_table(report), re.MULTILINE)
 
 

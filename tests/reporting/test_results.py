@@ -159,6 +159,13 @@ def test_a_condition_of_a_map_of_the_data_brings_no_markup_into_the_row(world):
     assert row.startswith(r"| x, keyword &lt;script>a\|b\x1b | ")
 
 
+def test_rows_do_not_go_into_a_table_of_something_else(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("| a | b |\n|---|---|\n| 1 | 2 |\n")
+    append_rows(path, ["| one |"])
+    assert path.read_text() == f"| a | b |\n|---|---|\n| 1 | 2 |\n\n{ROW_HEADER}\n| one |\n"
+
+
 @pytest.mark.parametrize("before", [None, "", "# Results\n", "# Results", f"{ROW_HEADER}\n| old |\n"])
 def test_rows_added_to_a_file_stand_in_a_table(tmp_path, before):
     path = tmp_path / "RESULTS.md"

@@ -243,6 +243,12 @@ def test_broken_marks_are_refused_and_nothing_is_written(tmp_path, text):
     assert path.read_text() == text
 
 
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "RESULTS.md").write_bytes("# Ergebnisse für".encode("latin-1"))
+    with pytest.raises(DataError, match="RESULTS.md: not UTF-8 text .byte 14."):
+        replace_section(tmp_path / "RESULTS.md", "A", section_of("A", "new"))
+
+
 def test_charts_show_each_mean_thick_and_each_seed_thin(folders, tmp_path):
     assert write_learning_charts(tmp_path / "charts", tabulate(experiment(), folders, 20))
     for axis in ("steps", "seconds"):
