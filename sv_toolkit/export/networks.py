@@ -48,14 +48,17 @@ def embeddings(architecture: str, network: SpeakerNetwork, features: Value, leng
 
 
 def lstm(network: LstmDvector, features: Value, lengths: Value | None) -> Value:
-    """LSTM layers, pooling, a linear layer."""
+    """LSTM layers, perhaps a layer on frames, pooling, a linear layer."""
     x = features.transpose(1, 0, 2)
     layer = _projected_lstm if network.config.projection_size else _lstm
     for number in range(network.config.num_layers):
         x = layer(x, {name: array(getattr(network.lstm, f"{name}_l{number}")) for name in _lstm_weights(network)})
+    if network.frame is not None:
+        x = linear(x, network.frame).op("Relu")
     if network.config.pooling == "last":
         return linear(last_frame(x, lengths), network.linear)
-    return linear(mean_over_time(x.transpose(1, 2, 0), frame_mask(lengths, features.size(1))), network.linear)
+    pooled = mean_over_time if network.config.pooling == "mean" else statistics_over_time
+    return linear(pooled(x.transpose(1, 2, 0), frame_mask(lengths, features.size(1))), network.linear)
 
 
 def _lstm_weights(network: LstmDvector) -> list[str]:

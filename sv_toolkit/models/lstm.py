@@ -12,7 +12,7 @@ from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.pooling import pool
 
-POOLINGS = ("last", "mean")
+POOLINGS = ("last", "mean", "statistics")
 INITIALIZATIONS = ("torch", "xavier")
 
 
@@ -28,7 +28,10 @@ class LstmConfig:
         projection_size: outputs per layer after projection (256, 64); 0 for none, which is faster on CPU.
         num_layers: LSTM layers.
         embedding_dim: length of the d-vector.
-        pooling: "last", the response at the last frame as in the paper, or "mean" over the frames.
+        frame_dim: units of a layer with rectifier that every frame passes before pooling, as in x-vectors (Snyder et al.
+            2018); 0 for none.
+        pooling: "last", the response at the last frame as in the paper, "mean" over the frames, or "statistics": mean and
+            standard deviation.
         dropout: between layers, while training.
         initialization: "torch", uniform as nn.LSTM draws it, or "xavier" (Glorot and Bengio 2010) with zero biases.  With
             projections and three layers, as in the paper, "torch" starts with all embeddings alike and a gradient near
@@ -39,6 +42,7 @@ class LstmConfig:
     projection_size: int = 256
     num_layers: int = 3
     embedding_dim: int = 256
+    frame_dim: int = 0
     pooling: str = "last"
     dropout: float = 0.0
     initialization: str = "torch"
@@ -48,6 +52,7 @@ class LstmConfig:
             require_range(name, getattr(self, name), 1)
         if not 0 <= self.projection_size < self.hidden_size:
             raise ConfigError(f"projection_size must lie in [0, hidden_size = {self.hidden_size}), got {self.projection_size}")
+        require_range("frame_dim", self.frame_dim, 0)
         if self.pooling not in POOLINGS:
             raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
         if not 0 <= self.dropout < 1:
@@ -57,7 +62,7 @@ class LstmConfig:
 
 
 class LstmDvector(SpeakerNetwork):
-    """Frames to a unit-length d-vector: LSTM layers, pooling over time, a linear layer, L2 norm (Eq. 4)."""
+    """Frames to a unit-length d-vector: LSTM layers, perhaps a layer on frames, pooling over time, a linear layer, L2 norm (Eq. 4)."""
 
     def __init__(self, feature_dim: int, config: LstmConfig) -> None:
         super().__init__()
@@ -66,7 +71,10 @@ class LstmDvector(SpeakerNetwork):
         self.lstm = nn.LSTM(
             feature_dim, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout, proj_size=config.projection_size
         )
-        self.linear = nn.Linear(config.projection_size or config.hidden_size, config.embedding_dim)
+        width = config.projection_size or config.hidden_size
+        self.frame = nn.Linear(width, config.frame_dim) if config.frame_dim else None
+        width = (config.frame_dim or width) * (2 if config.pooling == "statistics" else 1)
+        self.linear = nn.Linear(width, config.embedding_dim)
         if config.initialization == "xavier":
             self._draw_xavier()
 
@@ -84,6 +92,8 @@ class LstmDvector(SpeakerNetwork):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
             outputs, _ = self.lstm(features)
+        if self.frame is not None:
+            outputs = self.frame(outputs).relu()
         return self.linear(pool(outputs, lengths, self.config.pooling)).float()
 
     def slow_parameters(self) -> list[nn.Parameter]:

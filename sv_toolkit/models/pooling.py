@@ -86,7 +86,11 @@ class AttentiveStatistics(nn.Module):
 
 
 def pool(outputs: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
-    """`(batch, num_frames, dim)` to `(batch, dim)`: the "last" counted frame, or the "mean" of the counted frames."""
+    """`(batch, num_frames, dim)` to `(batch, dim)`: the "last" counted frame, or the "mean" of the counted frames.
+
+    Or to `(batch, 2 * dim)`: their "statistics", mean and standard deviation.
+    """
     if pooling == "last":
         return outputs[:, -1] if lengths is None else outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
-    return mean_over_time(outputs, frame_mask(lengths, outputs.shape[1]))
+    mask = frame_mask(lengths, outputs.shape[1])
+    return mean_over_time(outputs, mask) if pooling == "mean" else torch.cat(statistics_over_time(outputs, mask), dim=1)

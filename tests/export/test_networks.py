@@ -28,6 +28,8 @@ VARIANTS = [
     *((name, {}) for name in sorted(SMALL)),
     ("lstm", {"pooling": "mean"}),
     ("lstm", {"projection_size": 0}),
+    ("lstm", {"pooling": "statistics", "frame_dim": 6}),
+    ("lstm", {"pooling": "last", "frame_dim": 6}),
     ("lstm", {"pooling": "mean", "projection_size": 0, "num_layers": 1}),
     ("gru", {"activation": "tanh"}),
     ("rescnn", {"blocks": 0}),

@@ -15,17 +15,26 @@ def small(**options):
 
 
 @pytest.mark.parametrize("projection_size", [0, 5])
-@pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_padded_batch_gives_the_embeddings_of_single_utterances(projection_size, pooling):
-    network = small(projection_size=projection_size, pooling=pooling)
+@pytest.mark.parametrize("pooling", ["last", "mean", "statistics"])
+@pytest.mark.parametrize("frame_dim", [0, 8])
+def test_padded_batch_gives_the_embeddings_of_single_utterances(projection_size, pooling, frame_dim):
+    network = small(projection_size=projection_size, pooling=pooling, frame_dim=frame_dim)
     lengths = torch.tensor([9, 4, 1])
     batch = torch.randn(3, 9, 6)
     alone = torch.cat([network(batch[i : i + 1, : lengths[i]]) for i in range(3)])
     torch.testing.assert_close(network(batch, lengths), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
-    network = small(pooling="mean")
+def test_the_layer_on_frames_and_the_statistics_are_those_of_the_definition():
+    network, batch = small(pooling="statistics", frame_dim=8), torch.randn(3, 9, 6)
+    frames = torch.clamp(network.lstm(batch)[0] @ network.frame.weight.T + network.frame.bias, min=0)
+    pooled = torch.cat([frames.mean(dim=1), (frames.var(dim=1, correction=0).clamp(min=1e-5)).sqrt()], dim=1)
+    torch.testing.assert_close(network.raw(batch), pooled @ network.linear.weight.T + network.linear.bias)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "statistics"])
+def test_what_stands_in_the_padding_does_not_matter(pooling):
+    network = small(pooling=pooling)
     batch, lengths = torch.randn(2, 8, 6), torch.tensor([8, 3])
     other = batch.clone()
     other[1, 3:] = 1e3
@@ -64,7 +73,9 @@ def test_the_papers_projections_are_the_slow_parameters():
     assert small(projection_size=0).slow_parameters() == []
 
 
-@pytest.mark.parametrize("options", [{"hidden_size": 0}, {"projection_size": 12}, {"pooling": "max"}, {"dropout": 1.0}, {"num_layers": 0}])
+@pytest.mark.parametrize(
+    "options", [{"hidden_size": 0}, {"projection_size": 12}, {"pooling": "max"}, {"dropout": 1.0}, {"num_layers": 0}, {"frame_dim": -1}]
+)
 def test_impossible_sizes_are_refused(options):
     with pytest.raises(ConfigError):
         LstmConfig(**{"hidden_size": 12, "projection_size": 5, **options})
