@@ -12,6 +12,7 @@ from sv_toolkit.backends.fitting import KIND, refuse_other_model
 from sv_toolkit.backends.store import load_backend
 from sv_toolkit.data.enrollment import Models
 from sv_toolkit.data.trials import Trials
+from sv_toolkit.embeddings.directions import refuse_cancelled
 from sv_toolkit.embeddings.enrollment import member_rows, only_known
 from sv_toolkit.embeddings.loading import EmbeddingSet
 from sv_toolkit.embeddings.lookup import Lookup, find_embeddings, load_sides
@@ -19,7 +20,6 @@ from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.tables import place
 
 logger = logging.getLogger("sv_toolkit")
-SMALLEST_MEAN = 1e-6  # a mean this short, of unit vectors, is rounding noise
 
 
 def score_with_backend(
@@ -76,8 +76,5 @@ def _enrolled(
     rows, counts = member_rows(embeddings, members)
     means = backend.enroll(embeddings.vectors, rows, counts)
     if backend.plda is None:
-        lengths = np.linalg.norm(means, axis=1)
-        if lengths.min() < SMALLEST_MEAN:
-            model = list(members)[int(np.argmin(lengths))]
-            raise DataError(f"the vectors of the model {plain(model)} cancel out: they point in opposite directions")
+        refuse_cancelled(means, list(members), "the vectors of the model")
     return EmbeddingSet(embeddings.path, list(members), means, embeddings.model), counts

@@ -12,6 +12,7 @@ import numpy as np
 
 from sv_toolkit import __version__
 from sv_toolkit.data.enrollment import Models, read_enrollment
+from sv_toolkit.embeddings.directions import refuse_cancelled, unit_rows
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, OutputError, examples, plain
 from sv_toolkit.io.files import locked, sha256_bytes
@@ -21,7 +22,6 @@ from sv_toolkit.io.tables import write_table
 
 logger = logging.getLogger("sv_toolkit")
 NAME, TABLE = "enroll", "dvector"
-SMALLEST_MEAN = 1e-6  # a mean of unit vectors this short is rounding noise: they point in opposite directions
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,9 @@ def enroll(embeddings: EmbeddingSet, utterances_of: Models) -> EnrollmentModels:
         DataError: no models, a model without utterances, an utterance without embedding, or vectors that cancel out.
     """
     rows, counts = member_rows(embeddings, utterances_of)
-    vectors = embeddings.vectors.astype(np.float64)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    means = np.add.reduceat(unit[rows], np.cumsum(counts) - counts) / counts[:, None]
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    if lengths.min() < SMALLEST_MEAN:
-        model = list(utterances_of)[int(np.argmin(lengths))]
-        raise DataError(f"the d-vectors of the model {plain(model)} cancel out: they point in opposite directions")
-    return EnrollmentModels(list(utterances_of), (means / lengths).astype(np.float32), counts)
+    means = np.add.reduceat(unit_rows(embeddings.vectors)[rows], np.cumsum(counts) - counts) / counts[:, None]
+    refuse_cancelled(means, list(utterances_of), "the d-vectors of the model")
+    return EnrollmentModels(list(utterances_of), unit_rows(means).astype(np.float32), counts)
 
 
 def member_rows(embeddings: EmbeddingSet, utterances_of: Models) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit import __version__
+from sv_toolkit.embeddings.directions import refuse_cancelled, unit_rows
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, ModelError, OutputError, plain
 from sv_toolkit.io.files import locked, sha256_bytes
@@ -20,7 +21,6 @@ from sv_toolkit.io.tables import write_table
 
 logger = logging.getLogger("sv_toolkit")
 NAME, TABLE = "fused", "dvector"
-SMALLEST_SUM = 1e-6  # a sum of unit vectors this short is rounding noise: they point in opposite directions
 
 
 def fuse_embeddings(sets: Sequence[EmbeddingSet]) -> tuple[list[str], np.ndarray]:
@@ -43,12 +43,9 @@ def fuse_embeddings(sets: Sequence[EmbeddingSet]) -> tuple[list[str], np.ndarray
                 " they cannot be added; fuse the scores instead"
             )
         _refuse_other_utterances(first, other)
-        vectors = other.vectors[other.rows(ids)].astype(np.float64)
-        total += vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    lengths = np.linalg.norm(total, axis=1, keepdims=True)
-    if lengths.min() < SMALLEST_SUM:
-        raise DataError(f"the embeddings of {plain(ids[int(np.argmin(lengths))])} cancel out: they point in opposite directions")
-    return ids, (total / lengths).astype(np.float32)
+        total += unit_rows(other.vectors[other.rows(ids)])
+    refuse_cancelled(total, ids, "the embeddings of")
+    return ids, unit_rows(total).astype(np.float32)
 
 
 def _refuse_other_utterances(first: EmbeddingSet, other: EmbeddingSet) -> None:

@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
+from sv_toolkit.embeddings.directions import SHORTEST, refuse_cancelled, unit_rows
 from sv_toolkit.errors import MALFORMED, ConfigError, DataError, ModelError, OutputError, examples, plain, shown
 from sv_toolkit.io.files import locked, read_json, regular_file, sha256_bytes, whole_binary, write_text
 
@@ -33,7 +34,6 @@ FORMAT, KIND, NAME, MEANS = 1, "speaker store", "store.json", "means"
 MAX_BYTES = 1 << 28
 LONGEST_ID = 256
 LOCK_WAIT = 60.0  # seconds; a change takes milliseconds, so this many of them may queue
-SMALLEST_MEAN = 1e-6  # a mean of unit vectors this short is rounding noise: they point in opposite directions
 ATTEMPTS = 10
 
 
@@ -88,7 +88,7 @@ class SpeakerStore:
     @property
     def embeddings(self) -> np.ndarray:
         """Enrollment models `(num_speakers, embedding_dim)` float32 of unit length."""
-        return (self.means / np.linalg.norm(self.means, axis=1, keepdims=True)).astype(np.float32)
+        return unit_rows(self.means).astype(np.float32)
 
     def row(self, speaker: str) -> int:
         """The row of a speaker.
@@ -180,7 +180,7 @@ def _opened(path: Path, record: _Record, blob: bytes) -> SpeakerStore:
         raise DataError(
             f"{where}: {means.dtype} of shape {means.shape}, {len(record.speakers)} x {record.embedding_dim} float64 are needed"
         )
-    if not np.all((lengths >= SMALLEST_MEAN) & (lengths <= 1 + 1e-4)):
+    if not np.all((lengths >= SHORTEST) & (lengths <= 1 + 1e-4)):
         raise DataError(f"{where}: holds a mean that is no average of vectors of length 1; enroll the speakers again")
     return SpeakerStore(path, record.model, record.embedding_dim, record.speakers, means)
 
@@ -265,8 +265,7 @@ def _fresh(store: SpeakerStore, speaker: str, utterances: Sequence[Embedded], up
 
 
 def _averaged(store: SpeakerStore, speaker: str, utterances: Sequence[Embedded]) -> tuple[Entry, np.ndarray]:
-    vectors = np.stack([utterance.vector for utterance in utterances]).astype(np.float64)
-    total = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).sum(axis=0)
+    total = unit_rows(np.stack([utterance.vector for utterance in utterances])).sum(axis=0)
     entry = Entry(
         tuple(utterance.digest for utterance in utterances),
         sum(utterance.duration for utterance in utterances),
@@ -277,8 +276,7 @@ def _averaged(store: SpeakerStore, speaker: str, utterances: Sequence[Embedded])
         total = total + len(old.utterances) * store.means[store.row(speaker)]
         entry = Entry(old.utterances + entry.utterances, old.duration + entry.duration, old.num_frames + entry.num_frames)
     mean = total / len(entry.utterances)
-    if np.linalg.norm(mean) < SMALLEST_MEAN:
-        raise DataError(f"the d-vectors of the speaker {plain(speaker)} cancel out: they point in opposite directions")
+    refuse_cancelled(mean[None], [speaker], "the d-vectors of the speaker")
     return entry, mean
 
 

@@ -130,7 +130,7 @@ def test_rates_between_points_of_a_thinned_curve_are_near_those_of_the_list(rng)
     calibration = fitted(scores, is_target)
     llr = calibration.llr(scores)
     for threshold in np.linspace(-4, 8, 33):
-        np.testing.assert_allclose(calibration.rates_at(threshold), rates_of(llr, is_target, threshold), rtol=0.04, atol=1e-3)
+        np.testing.assert_allclose(calibration.rates_at(threshold), rates_of(llr, is_target, threshold), rtol=0.1, atol=1e-3)
 
 
 @pytest.mark.parametrize("digits", [1, 6])

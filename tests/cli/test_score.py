@@ -110,7 +110,8 @@ def test_enroll_and_test_embeddings_may_come_from_two_files(folder, vectors, tmp
     twice = {key: 2 * vector for key, vector in vectors.items()}
     (tmp_path / "b").mkdir()
     scp = write_ark_scp(tmp_path / "b", "other", twice)
-    assert run(folder / "trials.txt", "--enroll", scp, "--test", folder / "dvector.scp").stdout == run(folder / "trials.txt").stdout
+    two, one = (read_scores(result.stdout) for result in (run(folder / "trials.txt", "--enroll", scp, "--test", folder / "dvector.scp"), run(folder / "trials.txt")))  # fmt: skip
+    assert two == pytest.approx(one, abs=1e-6)  # a product of a matrix with itself is rounded in another way on some processors
 
 
 def test_missing_embeddings_are_refused_or_left_out_aloud(folder, vectors):
