@@ -29,7 +29,7 @@ def log_lengths(trials: Trials, lengths: Table, measure: str, models: Models | N
     Raises:
         DataError: an utterance is missing in the table, or its length is no positive number.
     """
-    known = {key: _length(lengths, key) for key in lengths}
+    known = {key: positive_length(lengths, key) for key in lengths}
     parts = [list(models.get(key, [key])) if models is not None else [key] for key in trials.enroll_ids]
     missing = [key for keys in [*parts, trials.test_ids] for key in keys if key not in known]
     if missing:
@@ -46,7 +46,12 @@ def read_lengths(path: Path) -> Table:
     return read_table(path, sorted_by_bytes=False, max_fields=2, names="utterance length")
 
 
-def _length(lengths: Table, key: str) -> float:
+def positive_length(lengths: Table, key: str) -> float:
+    """The length of an utterance in such a table.
+
+    Raises:
+        DataError: it is no positive number.
+    """
     try:
         value = float(lengths[key]) if "_" not in lengths[key] else math.nan
     except ValueError:

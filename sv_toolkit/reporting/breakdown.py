@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sv_toolkit.data.quality import positive_length, read_lengths
 from sv_toolkit.data.trials import Trials
-from sv_toolkit.errors import DataError, plain, shown
-from sv_toolkit.io.tables import read_table
 from sv_toolkit.reporting.conditions import CONDITIONS, Origin, split_by
 
 Part = tuple[str, np.ndarray]
@@ -37,22 +36,12 @@ def parts_by(trials: Trials, condition: str, origin: Origin) -> Iterator[Part]:
 def _by_duration(trials: Trials, origin: Origin) -> Iterator[Part]:
     """By the length of the test utterance, in seconds, or in frames where only these are known."""
     in_seconds = (origin.data / "utt2dur").exists()
-    table = read_table(origin.data / ("utt2dur" if in_seconds else "utt2num_frames"), sorted_by_bytes=False)
-    length = {key: _length(value, table.where(key)) for key, value in table.items()}
+    table = read_lengths(origin.data / ("utt2dur" if in_seconds else "utt2num_frames"))
+    length = {key: positive_length(table, key) for key in table}
     edges, unit = (_SECONDS, "s") if in_seconds else (_FRAMES, "frames")
     names = [f"under {edges[0]:g} {unit}", *(f"{a:g} to {b:g} {unit}" for a, b in zip(edges, edges[1:])), f"{edges[-1]:g} {unit} and more"]
     of_test = np.array([length.get(key, np.nan) for key in trials.test_ids])
     return _bins(of_test[trials.test_index], edges, names, "unknown duration")
-
-
-def _length(value: str, where: str) -> float:
-    try:
-        length = float(value)
-    except ValueError:
-        length = np.nan
-    if not 0 <= length < np.inf:
-        raise DataError(f"{plain(where)}: the length of an utterance must be a number, got {shown(value)}")
-    return length
 
 
 def _bins(values: np.ndarray, edges: Sequence[float], names: Sequence[str], unknown: str) -> Iterator[Part]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sv_toolkit.data.trials import Trials
 from sv_toolkit.metrics.detection import equal_error_rate, min_dcf
-from sv_toolkit.metrics.intervals import Difference, affordable_replicates, compare_systems
+from sv_toolkit.metrics.intervals import Difference, compare_systems
 from sv_toolkit.reporting.conditions import Origin
 from sv_toolkit.reporting.results import Settings, both_kinds, curve_statistics, no_resampling
 
@@ -41,9 +41,10 @@ def compare(trials: Trials, first_scores: np.ndarray, second_scores: np.ndarray,
     missing = missing or (no_resampling(trials, speakers) if speakers else "")
     found: dict[str, Difference] = {}
     if speakers and not missing:
-        made = affordable_replicates(2 * len(trials), settings.num_replicates)
         sides = (is_target, speakers.enroll, speakers.test)
-        found = compare_systems(first_scores, second_scores, *sides, curve_statistics(settings.costs), made, settings.seed)
+        found = compare_systems(
+            first_scores, second_scores, *sides, curve_statistics(settings.costs), settings.num_replicates, settings.seed
+        )
     first, second = (_numbers(scores[is_target], scores[~is_target], settings) for scores in (first_scores, second_scores))
     return Comparison(first, second, found, len(trials), trials.short_hash, missing)
 

@@ -122,7 +122,7 @@ def test_trials_have_a_column_only_where_systems_have_different_ones(rng):
 def test_everything_at_once_makes_a_page(rng, tmp_path):
     (tmp_path / "utt2spk").write_text("".join(f"s{i}-u{j} s{i}\n" for i in range(6) for j in range(3)))
     (tmp_path / "utt2keyword").write_text("".join(f"s{i}-u{j} {'no' if j else 'yes'}\n" for i in range(6) for j in range(3)))
-    (tmp_path / "utt2dur").write_text("".join(f"s{i}-u{j} {1.5 * j}\n" for i in range(6) for j in range(3)))
+    (tmp_path / "utt2dur").write_text("".join(f"s{i}-u{j} {0.5 + 1.5 * j}\n" for i in range(6) for j in range(3)))
     systems = [system(name, rng, folder=tmp_path, is_llr=name == "b") for name in "abcd"]
     inputs = Inputs(systems, [model("a"), model("b", seconds=False)], [embedded("a", rng), embedded("b", rng, bases=False)], SETTINGS)
     report, text = page_of(inputs)
