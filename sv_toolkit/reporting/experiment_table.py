@@ -14,7 +14,7 @@ from sv_toolkit.reporting.experiments import EER, SECONDS, Claim, Column, System
 from sv_toolkit.reporting.measures import Measure
 from sv_toolkit.reporting.provenance import Provenance, duration
 from sv_toolkit.reporting.results import FEW_SPEAKERS
-from sv_toolkit.reporting.rows import cell_text
+from sv_toolkit.reporting.rows import cell_text, code_text
 from sv_toolkit.reporting.tabulation import Cell, Finding, Table, common_dev_eer, mean_of_known, seconds_to, training_seconds
 
 ABSENT = "–"
@@ -146,7 +146,7 @@ def _trials(table: Table) -> str:
 
 
 def _origin(origin: Provenance) -> str:
-    command = f" by `{origin.command.replace('`', '')}`" if origin.command else ""
+    command = f" by {code_text(origin.command)}" if origin.command else ""
     return f"Tabulated {origin.date} at {origin.commit} on {cell_text(origin.hardware)}{command}."
 
 

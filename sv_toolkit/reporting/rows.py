@@ -45,9 +45,14 @@ def cell_text(text: str) -> str:
     return _on_one_line(plain(text, 400)).replace("<", "&lt;")
 
 
+def code_text(command: str) -> str:
+    """A command between backticks, on one line, with none inside that would end it."""
+    return f"`{' '.join(command.replace('`', '').split())}`"
+
+
 def _row(name: str, evaluation: Evaluation, provenance: Provenance) -> str:
     trials = f"{evaluation.num_targets} target / {evaluation.num_nontargets} nontarget, {evaluation.list_hash}"
-    command = f"`{provenance.command}`" if provenance.command else ""
+    command = code_text(provenance.command) if provenance.command else ""
     made = [provenance.commit, provenance.date, provenance.hardware, provenance.wall_time, command]
     cells = [cell_text(name), *map(_on_one_line, [_rate(evaluation), _costs(evaluation), trials, *made])]
     return "| " + " | ".join(cells) + " |"

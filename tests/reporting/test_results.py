@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,12 @@ def test_rows_do_not_go_into_a_table_of_something_else(tmp_path):
     path.write_text("| a | b |\n|---|---|\n| 1 | 2 |\n")
     append_rows(path, ["| one |"])
     assert path.read_text() == f"| a | b |\n|---|---|\n| 1 | 2 |\n\n{ROW_HEADER}\n| one |\n"
+
+
+def test_a_command_stays_between_its_backticks(world):
+    trials, scores, origin = world
+    (row,) = markdown_rows("x", evaluate_by(trials, scores, origin, SETTINGS), replace(ORIGIN, command="./run.sh --corpus `pwd`\n| <b>"))
+    assert row.endswith(r"| `./run.sh --corpus pwd \| <b>` |")
 
 
 @pytest.mark.parametrize("before", [None, "", "# Results\n", "# Results", f"{ROW_HEADER}\n| old |\n"])
