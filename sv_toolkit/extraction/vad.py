@@ -17,6 +17,7 @@ import numpy as np
 
 from sv_toolkit.config import as_table, build
 from sv_toolkit.data.data_dir import DataDir, Utterance, read_skipped
+from sv_toolkit.data.digests import INDICES
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, examples, plain
 from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import Overdriven, too_short
@@ -73,6 +74,7 @@ def compute_vad(
         as_table(config),
         extra,
         inputs,
+        INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
         copied=("feats.scp", "utt2num_frames"),
         described=tuple(fbank_extraction.CONFIGS),
     )

@@ -275,3 +275,16 @@ def test_progress_counts_every_utterance(data, tmp_path):
     extract(data, tmp_path / "out", options=RunOptions(num_jobs=2, progress=Count))
     assert totals == [12]
     assert sum(counts) == 12
+
+
+def test_a_changed_table_that_is_copied_is_other_work_elsewhere_but_not_in_place(data, tmp_path):
+    sessions = dict.fromkeys(DataDir.read(data).utt2spk, "monday")
+    write_table(data / "utt2session", sessions)
+    for out in (data, tmp_path / "out"):
+        extract(data, out)
+    write_table(data / "utt2session", dict.fromkeys(sessions, "tuesday"))
+    assert extract(data, data) == 12
+    with pytest.raises(OutputError, match="--overwrite"):
+        extract(data, tmp_path / "out")
+    extract(data, tmp_path / "out", options=RunOptions(num_jobs=1, overwrite=True))
+    assert set(read_table(tmp_path / "out" / "utt2session").values()) == {"tuesday"}

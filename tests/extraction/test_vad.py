@@ -177,3 +177,26 @@ def test_segments_are_the_utterances(data, tmp_path, rng, voice):
     write_table(data / "segments", {"a-1": "rec 0.5 2.0", "a-2": "rec 2.0 3.5"})
     vad(data)
     assert ScpReader(data / "vad.scp").shape("a-1") == (148,)
+
+
+def test_decisions_from_features_made_anew_are_other_work_and_those_from_recordings_are_not(data, tmp_path):
+    from_features = VadConfig(kind="energy", energy=EnergyVadConfig(source="features"))
+    other, again = FbankConfig(low_freq=1000.0), RunOptions(num_jobs=1, overwrite=True)
+    features(data)
+    vad(data, config=from_features)
+    index = (data / "feats.scp").read_bytes()
+    features(data, config=other, options=again)
+    assert (data / "feats.scp").read_bytes() == index
+    with pytest.raises(OutputError, match="not of this run; give --overwrite"):
+        vad(data, config=from_features)
+    vad(data, options=again)
+    features(data, options=again)
+    assert vad(data) == 12
+
+
+def test_copied_features_that_were_made_anew_are_other_work(data, tmp_path):
+    features(data)
+    vad(data, tmp_path / "out")
+    features(data, config=FbankConfig(low_freq=1000.0), options=RunOptions(num_jobs=1, overwrite=True))
+    with pytest.raises(OutputError, match="--overwrite"):
+        vad(data, tmp_path / "out")
