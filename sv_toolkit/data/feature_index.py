@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.described import DESCRIBED
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.manifest import read_manifest
@@ -89,7 +90,7 @@ class FeatureIndex:
 
     def made_by(self) -> dict[str, Any]:
         """The jobs of the manifests beside the tables, for the model's description."""
-        found = {name: read_manifest(self.path, name) for name in ("fbank", "mfcc", "vad")}
+        found = {name: read_manifest(self.path, name) for name in DESCRIBED}
         return {name: {"config": manifest.job.get("config", {})} for name, manifest in found.items() if manifest is not None}
 
 

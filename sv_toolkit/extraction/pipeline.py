@@ -180,16 +180,17 @@ def _refuse_other_work(extraction: Extraction, target: Sharded, data: DataDir, o
 
 
 def _set_aside(extraction: Extraction, target: Sharded) -> None:
-    """Move an index that another program left in a data directory to `.backup`, as Kaldi's scripts do; its archives stay."""
+    """Move an index of archives elsewhere, of another program or directory, to `.backup`, as Kaldi's scripts do; they stay."""
     index = target.directory / f"{target.name}.scp"
-    is_ours = manifest_path(target.directory, extraction.name).exists() or target.partial.exists()
+    manifest = read_manifest(target.directory, extraction.name)
+    is_ours = target.partial.exists() or (manifest is not None and any(name.endswith(".ark") for name in manifest.files))
     if is_ours or not index.exists() or any(target.directory.glob(f"{target.name}.[0-9]*.ark")):
         return
     backup = make_directory(target.directory / ".backup") / index.name
     if backup.exists():
-        raise OutputError(f"{plain(index)}: is of another program, and {plain(backup)} exists already; remove one of them")
+        raise OutputError(f"{plain(index)}: is of another program or directory, and {plain(backup)} exists already; remove one of them")
     index.rename(backup)
-    logger.warning("%s: is of another program and was moved to %s", plain(index), plain(backup))
+    logger.warning("%s: is of another program or directory and was moved to %s", plain(index), plain(backup))
 
 
 def _is_begun(extraction: Extraction, target: Sharded) -> bool:

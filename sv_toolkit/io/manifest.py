@@ -40,15 +40,26 @@ def describe_file(path: Path) -> dict[str, Any]:
     An scp holds absolute paths of the archives beside it.  The same work then has the same manifest wherever it is done.
     """
     if path.suffix == ".scp":
-        content = path.read_bytes().replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")  # noqa: PTH100 (links stay links)
-        return {"size": len(content), "sha256": sha256_bytes(content)}
+        return describe_bytes(path, path.read_bytes())
     return {"size": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def describe_bytes(path: Path, content: bytes) -> dict[str, Any]:
+    """What `describe_file` says once `content` lies at `path`."""
+    if path.suffix == ".scp":
+        content = content.replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")  # noqa: PTH100 (links stay links)
+    return {"size": len(content), "sha256": sha256_bytes(content)}
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as it stands in its file."""
+    content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write it whole; this is the last thing that a command does."""
-    content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
-    write_text(manifest_path(directory, manifest.name), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(manifest_path(directory, manifest.name), manifest_text(manifest))
 
 
 def read_manifest(directory: Path, name: str) -> Manifest | None:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from sv_toolkit.data.data_dir import DataDir, read_skipped
+from sv_toolkit.data.described import carried
+from sv_toolkit.data.operations import subset
+from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
 from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import extract_fbank, utterance_rng
@@ -288,3 +291,16 @@ def test_a_changed_table_that_is_copied_is_other_work_elsewhere_but_not_in_place
         extract(data, tmp_path / "out")
     extract(data, tmp_path / "out", options=RunOptions(num_jobs=1, overwrite=True))
     assert set(read_table(tmp_path / "out" / "utt2session").values()) == {"tuesday"}
+
+
+def test_features_of_a_part_of_a_directory_are_set_aside_and_made_anew(data, tmp_path):
+    extract(data, data)
+    part = tmp_path / "part"
+    source = DataDir.read(data)
+    keep = sorted(source.utt2spk)[:5]
+    tables = subset(source, keep)
+    write_output(part, {**as_texts(tables), **carried([source], tables, part)}, {"command": "x"}, {}, False)
+    index = (part / "feats.scp").read_bytes()
+    assert extract(part, part, FbankConfig(low_freq=300.0)) == 5
+    assert (part / ".backup" / "feats.scp").read_bytes() == index
+    assert read_manifest(part, "fbank").job["config"]["low_freq"] == 300.0
