@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import BY_UTTERANCE, DERIVED, FORMS, PARSERS, REQUIRED, directory_problems, is_pipe, parse_values, refuse
-from sv_toolkit.data.skipped import read_skipped
+from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.files import regular_file
 from sv_toolkit.io.tables import MAX_KEY_LENGTH, Line, Table, format_table, looks_binary, parse_lines, place
@@ -152,11 +152,12 @@ def _drop_audio(key: str, reason: str, tables: dict[str, Table], plan: Plan) -> 
 
 
 def _kept(path: Path, tables: dict[str, Table], plan: Plan) -> set[str]:
-    skipped = {line[0] for line in read_skipped(path)}
+    skipped = read_skipped(path)
     keep = set(tables["utt2spk"])
     for name in (*BY_UTTERANCE, *DERIVED):
         if name in tables:
-            keep = _keep_those(keep, tables[name].keys() | (skipped if name in DERIVED else set()), tables[name], plan)
+            lost = left_out(skipped, name, tables.get("feats.scp", ())) if name in DERIVED else set()
+            keep = _keep_those(keep, tables[name].keys() | lost, tables[name], plan)
     if "segments" in tables:
         keep = _keep_those(keep, set(tables["segments"]), tables["segments"], plan)
     wav, channels = tables["wav.scp"], tables.get("reco2file_and_channel")

@@ -14,6 +14,7 @@ import numpy as np
 
 from sv_toolkit.config import as_table
 from sv_toolkit.data.data_dir import DataDir, Utterance
+from sv_toolkit.data.skipped import FEATURE_COMMANDS
 from sv_toolkit.errors import AudioError, plain
 from sv_toolkit.extraction.pipeline import AudioOptions, Extraction, RunOptions, run
 from sv_toolkit.features.fbank import FbankConfig, fbank
@@ -25,7 +26,7 @@ from sv_toolkit.io.shards import Skip, Written
 logger = logging.getLogger("sv_toolkit")
 NAME, MFCC, TABLE = "fbank", "mfcc", "feats"
 CONFIGS: dict[str, type[FbankConfig]] = {NAME: FbankConfig, MFCC: MfccConfig}  # by the name of the manifest beside feats.scp
-COMMANDS = {name: f"sv-extract-{name}" for name in CONFIGS}
+COMMANDS = dict(zip(CONFIGS, FEATURE_COMMANDS))
 COMMAND = COMMANDS[NAME]
 
 Compute = Callable[[np.ndarray, FbankConfig, "np.random.Generator | None"], np.ndarray]

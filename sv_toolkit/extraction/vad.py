@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.config import as_table, build
-from sv_toolkit.data.data_dir import DataDir, Utterance, read_skipped
+from sv_toolkit.data.data_dir import DataDir, Utterance
 from sv_toolkit.data.digests import INDICES
+from sv_toolkit.data.skipped import VAD_COMMAND, left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, examples, plain
 from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import Overdriven, too_short
@@ -29,7 +30,7 @@ from sv_toolkit.io.audio import read_waveform
 from sv_toolkit.io.manifest import read_manifest
 from sv_toolkit.io.shards import Skip
 
-COMMAND, NAME, TABLE = "sv-compute-vad", "vad", "vad"
+COMMAND, NAME, TABLE = VAD_COMMAND, "vad", "vad"
 FRAMING = ("sample_rate", "frame_length", "frame_shift", "snip_edges", "remove_dc_offset")
 
 
@@ -117,9 +118,9 @@ def _with_features(source: DataDir) -> list[str]:
     Raises:
         DataError: features are missing without a word.
     """
-    lost = {line[0] for line in read_skipped(source.path) if line[1] in fbank_extraction.COMMANDS.values()}
-    expected = [key for key in sorted(source.utt2spk) if key not in lost]
     feats = source.table("feats.scp")
+    lost = left_out(read_skipped(source.path), "feats.scp", feats or ())
+    expected = [key for key in sorted(source.utt2spk) if key not in lost]
     missing = [key for key in expected if key not in feats] if feats is not None else []
     if missing:
         raise DataError(

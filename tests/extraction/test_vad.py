@@ -10,10 +10,11 @@ import pytest
 from sv_toolkit.data.data_dir import DataDir, read_skipped
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import DataError, OutputError, SvError, TooManyBadError
-from sv_toolkit.extraction.fbank import extract_fbank
+from sv_toolkit.extraction.fbank import extract_fbank, extract_mfcc
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.extraction.vad import compute_vad
 from sv_toolkit.features.fbank import FbankConfig
+from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import EnergyVadConfig, VadConfig, voice_activity
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import AudioRequest, read_waveform
@@ -200,3 +201,13 @@ def test_copied_features_that_were_made_anew_are_other_work(data, tmp_path):
     features(data, config=FbankConfig(low_freq=1000.0), options=RunOptions(num_jobs=1, overwrite=True))
     with pytest.raises(OutputError, match="--overwrite"):
         vad(data, tmp_path / "out")
+
+
+def test_an_utterance_that_was_mended_takes_part_again_whatever_made_the_features_before(data, voices):
+    soundfile.write(data.parent / "audio" / "s0-u0.wav", np.zeros(10), 16000)
+    extract_mfcc(data, data, MfccConfig(), AudioOptions(), ONE_BAD)
+    soundfile.write(data.parent / "audio" / "s0-u0.wav", voices["s0-u0"], 16000)
+    features(data, options=RunOptions(num_jobs=1, overwrite=True))
+    assert read_skipped(data) == []
+    assert vad(data) == 12
+    assert len(FeatureIndex(data, need_vad=True).utterances) == 12
