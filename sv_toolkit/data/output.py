@@ -45,7 +45,7 @@ def write_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], count
     Raises:
         OutputError: `out` holds something else and `overwrite` is not given.
     """
-    job = {**job, "content": digest_of(dict(texts))}
+    job = _whole_job(texts, job)
     if not overwrite and not _traces(out) and _is_done(out, job):
         return False
     _refuse_foreign(out, job, overwrite)
@@ -56,6 +56,15 @@ def write_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], count
         _refuse_foreign(out, job, overwrite)
         _write(out, texts, job, counts)
     return True
+
+
+def refuse_other_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], overwrite: bool) -> None:
+    """Raise what `write_output` would, before anything else is written for it."""
+    _refuse_foreign(out, _whole_job(texts, job), overwrite)
+
+
+def _whole_job(texts: Mapping[str, str], job: dict[str, Any]) -> dict[str, Any]:
+    return {**job, "content": digest_of(dict(texts))}
 
 
 def _traces(out: Path) -> bool:
