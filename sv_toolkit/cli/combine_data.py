@@ -32,5 +32,5 @@ def command(out: Path, sources: tuple[Path, ...], overwrite: bool) -> None:
     counts = counts_of(tables)
     job = {"command": "sv-combine-data", "from": [str(path) for path in sources]}
     texts = {**as_texts(tables, skipped_of(inputs) if "feats.scp" in tables else ""), **carried(inputs, tables, out)}
-    written = write_output(out, texts, job, counts, overwrite)
+    written = write_output(out, texts, job, counts, overwrite, sources)
     say(written, out, f"{counts['utterances']} utterances of {counts['speakers']} speakers from {len(sources)} directories")

@@ -40,5 +40,5 @@ def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwri
         texts.update({f"{number}/{name}": text for name, text in part.items()})
     job = {"command": "sv-split-data", "from": str(data)}
     counts = {**counts_of({"utt2spk": dict(source.utt2spk)}), "parts": len(parts)}
-    written = write_output(target, texts, job, counts, overwrite)
+    written = write_output(target, texts, job, counts, overwrite, [data])
     say(written, target, f"{counts['utterances']} utterances of {counts['speakers']} speakers in {len(parts)} parts")

@@ -70,5 +70,5 @@ def command(
     counts = counts_of(tables)
     job = {"command": "sv-subset-data", "from": str(data)}
     texts = {**as_texts(tables, skipped_of([source], chosen) if "feats.scp" in tables else ""), **carried([source], tables, out)}
-    written = write_output(out, texts, job, counts, overwrite)
+    written = write_output(out, texts, job, counts, overwrite, [data])
     say(written, out, f"{counts['utterances']} of {len(source.utt2spk)} utterances, {counts['speakers']} of {len(source.spk2utt)} speakers")

@@ -20,7 +20,6 @@ from sv_toolkit.extraction.pipeline import AudioOptions, Extraction, RunOptions,
 from sv_toolkit.features.fbank import FbankConfig, fbank
 from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.io.audio import Waveform, read_waveform
-from sv_toolkit.io.manifest import manifest_path
 from sv_toolkit.io.shards import Skip, Written
 
 logger = logging.getLogger("sv_toolkit")
@@ -55,10 +54,8 @@ def _extract(
 ) -> int:
     source = DataDir.read(data, allow_pipes=audio.allow_pipes)
     extra = {"audio": audio.job(), **({"seed": seed} if config.dither else {})}
-    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra)
-    if options.overwrite:
-        for other in CONFIGS.keys() - {name}:
-            manifest_path(out, other).unlink(missing_ok=True)  # the features that it describes are about to go
+    rivals = tuple(CONFIGS.keys() - {name})
+    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra, rivals=rivals)
     process = partial(feature_shard, compute, config, audio, seed)
     return run(extraction, source, out, source.utterances(), attrgetter("utterance_id"), process, options, num_frames_table)
 

@@ -99,6 +99,7 @@ class Extraction:
         extra: what else decides about the result, JSON-ready.
         inputs: tables of the data directory that decide about the result.
         indices: those of the inputs whose archives decide about it as well.
+        rivals: names of the manifests of others that make the same table; they go when it is replaced.
         is_data_dir: another output directory becomes a data directory too.
         copied: tables, besides those that describe recordings and speakers, that belong into another output directory ...
         described: ... and the names of the manifests that say how these were made: models are compared with them.
@@ -111,6 +112,7 @@ class Extraction:
     extra: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = AUDIO_TABLES
     indices: tuple[str, ...] = INDICES
+    rivals: tuple[str, ...] = ()
     is_data_dir: bool = True
     copied: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
@@ -152,7 +154,8 @@ def run(
         _refuse_other_work(extraction, target, data, options.overwrite)
         if warning := loose_permissions(out):
             logger.warning("%s", warning)
-        manifest_path(out, extraction.name).unlink(missing_ok=True)
+        for name in (extraction.name, *extraction.rivals):
+            manifest_path(out, name).unlink(missing_ok=True)
         with options.progress(len(items)) as advance:
             num_jobs = options.num_jobs or available_cpus()
             written = write_shards(target, items, item_id, process, num_jobs, options.max_bad, advance)

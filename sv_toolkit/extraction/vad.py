@@ -75,7 +75,7 @@ def compute_vad(
         as_table(config),
         extra,
         inputs,
-        INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
+        indices=INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
         copied=("feats.scp", "utt2num_frames"),
         described=tuple(fbank_extraction.CONFIGS),
     )
