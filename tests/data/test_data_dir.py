@@ -181,3 +181,12 @@ def test_a_damaged_list_of_skipped_utterances_is_refused(tmp_path: Path):
     (tmp_path / "skipped.tsv").write_text("u1\n")
     with pytest.raises(DataError, match=r"skipped\.tsv:1"):
         read_skipped(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["segments", "utt2speed", "reco2file_and_channel", "wav.scp", "utt2spk"])
+def test_a_table_that_is_a_link_to_nothing_is_refused_and_not_taken_for_absent(make_data, name):
+    path = make_data()
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to("nowhere")
+    with pytest.raises(DataError, match=f"{name}: is not a regular file .*a broken link"):
+        DataDir.read(path).utterances()
