@@ -9,7 +9,7 @@ from typing import Any
 
 from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.errors import DataError
-from sv_toolkit.io.manifest import Manifest, describe_bytes, manifest_path, manifest_text, read_manifest
+from sv_toolkit.io.manifest import Manifest, describe_bytes, made_with, manifest_path, manifest_text, read_manifest
 from sv_toolkit.io.tables import format_table, place
 
 FEATURE_KINDS = ("fbank", "mfcc")  # names of the manifests beside feats.scp
@@ -48,15 +48,15 @@ def _refuse_other_features(sources: Sequence[DataDir]) -> None:
 
 
 def _feature_configs(path: Path) -> dict[str, Any]:
-    found = {kind: read_manifest(path, kind) for kind in FEATURE_KINDS}
-    return {kind: manifest.job.get("config") for kind, manifest in found.items() if manifest is not None}
+    found = {kind: made_with(path, kind) for kind in FEATURE_KINDS}
+    return {kind: config for kind, config in found.items() if config is not None}
 
 
 def _difference(made: dict[str, Any], wanted: dict[str, Any], first: str) -> str:
     if made.keys() != wanted.keys():
         return f"the features are of the kind {' and '.join(made)}, those of {first} of the kind {' and '.join(wanted)}"
     kind = next(kind for kind in made if made[kind] != wanted[kind])
-    own, other = made[kind] or {}, wanted[kind] or {}
+    own, other = made[kind], wanted[kind]
     options = [
         f"{key} {own.get(key)} instead of {other.get(key)}" for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)
     ]

@@ -13,7 +13,7 @@ from sv_toolkit.data.described import DESCRIBED
 from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
-from sv_toolkit.io.manifest import read_manifest
+from sv_toolkit.io.manifest import made_with
 
 LARGEST = 1e20  # even mel energies without the logarithm stay far below; a network would saturate and learn nothing
 
@@ -92,9 +92,9 @@ class FeatureIndex:
         return is_voiced
 
     def made_by(self) -> dict[str, Any]:
-        """The jobs of the manifests beside the tables, for the model's description."""
-        found = {name: read_manifest(self.path, name) for name in DESCRIBED}
-        return {name: {"config": manifest.job.get("config", {})} for name, manifest in found.items() if manifest is not None}
+        """The options in the manifests beside the tables, for the model's description."""
+        found = {name: made_with(self.path, name) for name in DESCRIBED}
+        return {name: {"config": config} for name, config in found.items() if config is not None}
 
 
 def _open(path: Path, name: str, command: str) -> ScpReader:

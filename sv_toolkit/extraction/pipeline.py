@@ -166,7 +166,7 @@ def run(
 
 def _count(out: Path, name: str) -> int:
     manifest = read_manifest(out, name)
-    return manifest.counts["utterances"] if manifest is not None else 0
+    return manifest.counts.get("utterances", 0) if manifest is not None else 0
 
 
 def _refuse_other_work(extraction: Extraction, target: Sharded, data: DataDir, overwrite: bool) -> None:

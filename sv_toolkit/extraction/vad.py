@@ -27,7 +27,7 @@ from sv_toolkit.features.fbank import FbankConfig
 from sv_toolkit.features.vad import VadConfig, energy_vad, finish, import_webrtcvad, stored_energy, voice_activity
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import read_waveform
-from sv_toolkit.io.manifest import read_manifest
+from sv_toolkit.io.manifest import made_with
 from sv_toolkit.io.shards import Skip
 
 COMMAND, NAME, TABLE = VAD_COMMAND, "vad", "vad"
@@ -94,9 +94,9 @@ def find_framing(data: Path, out: Path, fbank_config: FbankConfig | None) -> Fra
     """
     for place, (name, kind) in product((data, out), fbank_extraction.CONFIGS.items()):
         features = place / "feats.scp"
-        manifest = read_manifest(place, name) if features.is_file() else None
-        if manifest is not None:
-            made = build(kind, manifest.job["config"], f"{plain(place)}/{name}.manifest.json")
+        config = made_with(place, name) if features.is_file() else None
+        if config is not None:
+            made = build(kind, config, f"{plain(place)}/{name}.manifest.json")
             _refuse_other_framing(place, made, fbank_config)
             return Framing(made, features if place == data else None)
     features = data / "feats.scp"

@@ -87,6 +87,21 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
         raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
 
 
+def made_with(directory: Path, name: str) -> dict[str, Any] | None:
+    """The options that the manifest says things were made with, or None where there is none.
+
+    Raises:
+        DataError: it cannot be understood, or does not say.
+    """
+    manifest = read_manifest(directory, name)
+    if manifest is None:
+        return None
+    config = manifest.job.get("config")
+    if not isinstance(config, dict):
+        raise DataError(f"{plain(manifest_path(directory, name))}: does not say with which options; --overwrite makes the directory anew")
+    return config
+
+
 def is_mark_of(path: Path, job: dict[str, Any]) -> bool:
     """True if the file `path` is what a run of `job` marks its beginning with; it may hold anything, or not be there."""
     return path.is_file() and path.read_bytes() == digest_of(job).encode()

@@ -13,6 +13,7 @@ from sv_toolkit.data.operations import subset
 from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
 from sv_toolkit.extraction import fbank as fbank_extraction
+from sv_toolkit.extraction import pipeline
 from sv_toolkit.extraction.fbank import extract_fbank, utterance_rng
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.features.fbank import FbankConfig, fbank
@@ -304,3 +305,17 @@ def test_features_of_a_part_of_a_directory_are_set_aside_and_made_anew(data, tmp
     assert extract(part, part, FbankConfig(low_freq=300.0)) == 5
     assert (part / ".backup" / "feats.scp").read_bytes() == index
     assert read_manifest(part, "fbank").job["config"]["low_freq"] == 300.0
+
+
+def test_a_recording_with_one_absurd_sample_is_left_out_and_named(data, tmp_path, voices):
+    samples = voices["s0-u0"].copy()
+    samples[4000] = 1e30
+    replace_audio(data, "s0-u0", samples, subtype="FLOAT")
+    assert extract(data, tmp_path / "out", options=RunOptions(num_jobs=1, max_bad=1)) == 11
+    assert read_skipped(tmp_path / "out") == [("s0-u0", "sv-extract-fbank", "the features are not finite")]
+
+
+def test_an_output_whose_path_no_table_can_hold_is_refused_before_the_work(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "write_shards", None)
+    with pytest.raises(OutputError, match="control characters"):
+        extract(data, tmp_path / "a\nb")

@@ -211,3 +211,10 @@ def test_an_utterance_that_was_mended_takes_part_again_whatever_made_the_feature
     assert read_skipped(data) == []
     assert vad(data) == 12
     assert len(FeatureIndex(data, need_vad=True).utterances) == 12
+
+
+def test_features_whose_manifest_does_not_say_how_they_were_made_are_refused(data):
+    features(data)
+    (data / "fbank.manifest.json").write_text('{"format": 1, "job": {}, "counts": {}, "files": {}}')
+    with pytest.raises(DataError, match="fbank.manifest.json: does not say with which options"):
+        vad(data)
