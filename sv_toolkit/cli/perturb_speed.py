@@ -44,7 +44,7 @@ def command(data: Path, out: Path, factors: tuple[float, ...], include_original:
     tables = perturb_speed(read_source(data), factors, include_original, same_speakers)
     counts = counts_of(tables)
     job = {"command": "sv-perturb-speed", "from": str(data), "factors": names, "same_speakers": same_speakers}
-    written = write_output(out, as_texts(tables), job, counts, overwrite)
+    written = write_output(out, as_texts(tables), job, counts, overwrite, [data])
     say(
         written,
         out,

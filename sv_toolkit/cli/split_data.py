@@ -25,6 +25,7 @@ def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwri
     Example:
         sv-split-data data/train 4
     """
+    from sv_toolkit.data.described import carried
     from sv_toolkit.data.operations import counts_of, read_source, skipped_of, split, subset
     from sv_toolkit.data.output import as_texts, say, write_output
 
@@ -35,8 +36,9 @@ def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwri
     for number, utterances in enumerate(parts, 1):
         tables = subset(source, utterances)
         part = as_texts(tables, skipped_of([source], utterances) if "feats.scp" in tables else "")
+        part |= carried([source], tables, target / str(number))
         texts.update({f"{number}/{name}": text for name, text in part.items()})
     job = {"command": "sv-split-data", "from": str(data)}
     counts = {**counts_of({"utt2spk": dict(source.utt2spk)}), "parts": len(parts)}
-    written = write_output(target, texts, job, counts, overwrite)
+    written = write_output(target, texts, job, counts, overwrite, [data])
     say(written, target, f"{counts['utterances']} utterances of {counts['speakers']} speakers in {len(parts)} parts")

@@ -49,6 +49,7 @@ def command(
         sv-subset-data --speakers 150 --min-per-speaker 3 --seed 1 data/all data/test
         sv-subset-data --exclude-spk-list data/test/spk2utt data/all data/train
     """
+    from sv_toolkit.data.described import carried
     from sv_toolkit.data.operations import Selection, counts_of, read_ids, read_source, select, skipped_of, subset
     from sv_toolkit.data.output import as_texts, say, write_output
 
@@ -68,6 +69,6 @@ def command(
     tables = subset(source, chosen)
     counts = counts_of(tables)
     job = {"command": "sv-subset-data", "from": str(data)}
-    texts = as_texts(tables, skipped_of([source], chosen) if "feats.scp" in tables else "")
-    written = write_output(out, texts, job, counts, overwrite)
+    texts = {**as_texts(tables, skipped_of([source], chosen) if "feats.scp" in tables else ""), **carried([source], tables, out)}
+    written = write_output(out, texts, job, counts, overwrite, [data])
     say(written, out, f"{counts['utterances']} of {len(source.utt2spk)} utterances, {counts['speakers']} of {len(source.spk2utt)} speakers")

@@ -68,11 +68,11 @@ def extra_problems(table: Table, against: Table, fix: str) -> list[Problem]:
     return [Problem(table.where(extra[0]), what, fix)] if extra else []
 
 
-def match_problems(table: Table, utt2spk: Table, skipped: Collection[str]) -> list[Problem]:
-    """What an extracted table lacks of utt2spk (unless a command skipped it) and what it has beyond it."""
-    lost = "a job may have been lost: extract again; sv-fix-data drops these utterances"
+def match_problems(table: Table, utt2spk: Table, lost: Collection[str]) -> list[Problem]:
+    """What an extracted table lacks of utt2spk (but for those that its command left out: `lost`) and what it has beyond it."""
+    missing = "a job may have been lost: extract again; sv-fix-data drops these utterances"
     extra = "left over from an earlier run? extract again; sv-fix-data drops these lines"
-    return missing_problems(table, utt2spk, lost, skipped) + extra_problems(table, utt2spk, extra)
+    return missing_problems(table, utt2spk, missing, lost) + extra_problems(table, utt2spk, extra)
 
 
 def spk2utt_problems(spk2utt: Table, utt2spk: Table) -> list[Problem]:

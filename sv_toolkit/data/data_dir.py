@@ -6,6 +6,7 @@ recording is one utterance), `utt2spk` says who speaks.  Everything else is opti
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -76,12 +77,12 @@ class DataDir:
         path = Path(path)
         refuse(directory_problems(path))
         required = list(dict.fromkeys([*require, "utt2spk"]))
-        missing = [name for name in required if not (path / name).exists()]
+        missing = [name for name in required if not os.path.lexists(path / name)]
         if missing:
             raise DataError(f"{place(path / missing[0])}: no such file; required are {', '.join(required)}")
         utt2spk = load(path / "utt2spk")
-        wav = load(path / "wav.scp") if (path / "wav.scp").exists() else Table(path / "wav.scp")
-        segments = load(path / "segments") if (path / "segments").exists() else None
+        wav = _load_if_there(path / "wav.scp") or Table(path / "wav.scp")
+        segments = _load_if_there(path / "segments")
         known = {"utt2spk": utt2spk, "wav.scp": wav or None, "segments": segments}
         data = cls(path, utt2spk, wav, _values(segments), known)
         if "wav.scp" in required:
@@ -98,7 +99,7 @@ class DataDir:
         """
         if name not in self._tables:
             path = self.path / name
-            table = load(path) if path.exists() else None
+            table = _load_if_there(path)
             if table is not None and name in ("feats.scp", "vad.scp"):
                 refuse(index_problems(table))
             self._tables[name] = table
@@ -130,6 +131,11 @@ class DataDir:
     def skipped(self) -> dict[str, str]:
         """Utterance -> why a command left it out."""
         return {line[0]: line[2] for line in read_skipped(self.path)}
+
+
+def _load_if_there(path: Path) -> Table | None:
+    """The table, None where there is none; a link to nothing is damage: without it utterances would be others."""
+    return load(path) if os.path.lexists(path) else None
 
 
 def _values(table: Table | None) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.described import DESCRIBED
+from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
-from sv_toolkit.io.manifest import read_manifest
+from sv_toolkit.io.manifest import made_with
 
 LARGEST = 1e20  # even mel energies without the logarithm stay far below; a network would saturate and learn nothing
 
@@ -35,12 +37,14 @@ class FeatureIndex:
         self.path = path
         self.features = _open(path, "feats.scp", "sv-extract-fbank")
         self.vad = _open(path, "vad.scp", "sv-compute-vad") if need_vad else None
-        known_lost = data.skipped()
-        expected = [utterance for utterance in sorted(data.utt2spk) if utterance not in known_lost]
-        _refuse_other_ids(path, "feats.scp", self.features, data.utt2spk, expected)
-        if self.vad is not None:
-            _refuse_other_ids(path, "vad.scp", self.vad, data.utt2spk, expected)
-        self.utterances = [utterance for utterance in expected if utterance in self.features]
+        tables = {"feats.scp": self.features, "vad.scp": self.vad}
+        expected = sorted(data.utt2spk)
+        for name, table in tables.items():
+            if table is not None:
+                lost = left_out(read_skipped(path), name, self.features)
+                _refuse_other_ids(path, name, table, data.utt2spk, [utterance for utterance in expected if utterance not in lost])
+                expected = [utterance for utterance in expected if utterance in table]
+        self.utterances = expected
         if not self.utterances:
             raise DataError(f"{plain(path)}/feats.scp: empty: no utterance has features; run sv-extract-fbank {plain(path)}")
         self.utt2spk = {utterance: data.utt2spk[utterance] for utterance in self.utterances}
@@ -88,9 +92,9 @@ class FeatureIndex:
         return is_voiced
 
     def made_by(self) -> dict[str, Any]:
-        """The jobs of the manifests beside the tables, for the model's description."""
-        found = {name: read_manifest(self.path, name) for name in ("fbank", "mfcc", "vad")}
-        return {name: {"config": manifest.job.get("config", {})} for name, manifest in found.items() if manifest is not None}
+        """The options in the manifests beside the tables, for the model's description."""
+        found = {name: made_with(self.path, name) for name in DESCRIBED}
+        return {name: {"config": config} for name, config in found.items() if config is not None}
 
 
 def _open(path: Path, name: str, command: str) -> ScpReader:

@@ -7,13 +7,14 @@ dropped is listed in `dropped.tsv`, and a run that was killed is undone before t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import BY_UTTERANCE, DERIVED, FORMS, PARSERS, REQUIRED, directory_problems, is_pipe, parse_values, refuse
-from sv_toolkit.data.skipped import read_skipped
+from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.files import regular_file
 from sv_toolkit.io.tables import MAX_KEY_LENGTH, Line, Table, format_table, looks_binary, parse_lines, place
@@ -53,6 +54,13 @@ class Plan:
             self.gone.add(key)
 
 
+def refuse_odd_files(path: Path, names: Iterable[str]) -> None:
+    """Raise DataError where one of the files is a directory, a pipe (which would never end), a device or a link to nothing."""
+    for name in names:
+        if os.path.lexists(path / name) and not regular_file(path / name):
+            raise DataError(f"{place(path / name)}: is not a regular file (a directory, a named pipe or a broken link); remove it first")
+
+
 def _current(path: Path) -> str | None:
     """The file's text; None where there is none; bytes that are not UTF-8 compare unequal to every text."""
     return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else None
@@ -68,6 +76,7 @@ def plan_fix(path: Path, bad_audio: Audio | None = None) -> Plan:
         DataError: a required table is missing or is no table at all, or nothing would be left.
     """
     refuse(directory_problems(path))
+    refuse_odd_files(path, FORMS)
     plan = Plan()
     tables = {name: table for name in FORMS if name != "spk2utt" and (table := _clean_table(path / name, plan)) is not None}
     for name in REQUIRED:
@@ -87,7 +96,7 @@ def plan_fix(path: Path, bad_audio: Audio | None = None) -> Plan:
 
 def _clean_table(path: Path, plan: Plan) -> Table | None:
     """The good entries of a file; everything else goes into the plan's drops."""
-    if not regular_file(path):
+    if not path.exists():
         return None
     data = path.read_bytes()
     if looks_binary(data) or not data.strip():
@@ -152,11 +161,12 @@ def _drop_audio(key: str, reason: str, tables: dict[str, Table], plan: Plan) -> 
 
 
 def _kept(path: Path, tables: dict[str, Table], plan: Plan) -> set[str]:
-    skipped = {line[0] for line in read_skipped(path)}
+    skipped = read_skipped(path)
     keep = set(tables["utt2spk"])
     for name in (*BY_UTTERANCE, *DERIVED):
         if name in tables:
-            keep = _keep_those(keep, tables[name].keys() | (skipped if name in DERIVED else set()), tables[name], plan)
+            lost = left_out(skipped, name, tables.get("feats.scp", ())) if name in DERIVED else set()
+            keep = _keep_those(keep, tables[name].keys() | lost, tables[name], plan)
     if "segments" in tables:
         keep = _keep_those(keep, set(tables["segments"]), tables["segments"], plan)
     wav, channels = tables["wav.scp"], tables.get("reco2file_and_channel")

@@ -100,7 +100,7 @@ def parse_channel(value: str) -> int:
     text = value.split()[1]
     if text in _CHANNELS:
         return _CHANNELS[text]
-    if not (text.isascii() and text.isdigit() and int(text) < 1000):
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1000):
         raise DataError(f"channel must be A, B or a number from 0, got {shown(text)}")
     return int(text)
 

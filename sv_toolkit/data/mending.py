@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from sv_toolkit.data.fixing import Audio, Plan, plan_fix
+from sv_toolkit.data.fixing import Audio, Plan, plan_fix, refuse_odd_files
 from sv_toolkit.data.forms import directory_problems, refuse
 from sv_toolkit.errors import DataError, shown
 from sv_toolkit.io.files import locked, make_directory, whole_binary, write_text
@@ -31,6 +31,7 @@ def fix(path: Path, bad_audio: Audio | None = None) -> tuple[Plan, list[str]]:
     refuse(directory_problems(path))
     with locked(path):
         _undo_killed(path)
+        refuse_odd_files(path, [DROPPED])
         plan = plan_fix(path, bad_audio)
         changes = plan.changes(path)
         if changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ _log = logging.getLogger("sv_toolkit")
 
 def read_source(path: Path) -> DataDir:
     """A data directory as an operation's input; commands in wav.scp are only text here, and it may lack wav.scp."""
-    has_audio = (path / "wav.scp").exists()
+    has_audio = os.path.lexists(path / "wav.scp")
     return DataDir.read(path, require=("wav.scp", "utt2spk") if has_audio else ("utt2spk",), allow_pipes=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,22 @@ def as_texts(tables: Tables, skipped: str = "") -> dict[str, str]:
     return texts | ({SKIPPED: skipped} if skipped else {})
 
 
-def write_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], counts: dict[str, int], overwrite: bool) -> bool:
+def write_output(
+    out: Path, texts: Mapping[str, str], job: dict[str, Any], counts: dict[str, int], overwrite: bool, sources: Iterable[Path] = ()
+) -> bool:
     """Write the files `texts` below `out` and a manifest last; False if exactly that lies there already.
 
     A run that was killed is finished by the same command.
 
     Args:
         job: what was asked for; with the files' content it decides whether the work is done already.
+        sources: directories that the texts were made of.
 
     Raises:
-        OutputError: `out` holds something else and `overwrite` is not given.
+        OutputError: `out` holds something else and `overwrite` is not given, or files of a source would be replaced.
     """
-    job = {**job, "content": digest_of(dict(texts))}
+    job = _whole_job(texts, job)
+    _refuse_sources(out, texts, sources)
     if not overwrite and not _traces(out) and _is_done(out, job):
         return False
     _refuse_foreign(out, job, overwrite)
@@ -56,6 +60,15 @@ def write_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], count
         _refuse_foreign(out, job, overwrite)
         _write(out, texts, job, counts)
     return True
+
+
+def refuse_other_output(out: Path, texts: Mapping[str, str], job: dict[str, Any], overwrite: bool) -> None:
+    """Raise what `write_output` would, before anything else is written for it."""
+    _refuse_foreign(out, _whole_job(texts, job), overwrite)
+
+
+def _whole_job(texts: Mapping[str, str], job: dict[str, Any]) -> dict[str, Any]:
+    return {**job, "content": digest_of(dict(texts))}
 
 
 def _traces(out: Path) -> bool:
@@ -90,15 +103,29 @@ def _refuse_foreign(out: Path, job: dict[str, Any], overwrite: bool) -> None:
         raise OutputError(f"{place(out)}: exists, is not empty and is not of this run; give --overwrite, or another output directory")
 
 
-def _remove_old(out: Path) -> None:
-    """Drop the files of an earlier run here: what is not written anew would change the meaning of the directory."""
+def _refuse_sources(out: Path, texts: Mapping[str, str], sources: Iterable[Path]) -> None:
+    """Never write where the input lies: it goes before the output is whole, and may be more than is written."""
+    folders = {(out / name).parent.resolve() for name in (*texts, *_old_files(out))}
+    for source in sources:
+        if source.resolve() in folders:
+            raise OutputError(f"{place(out)}: would replace its own input {place(source)}; give another output directory")
+
+
+def _old_files(out: Path) -> set[str]:
+    """Names of what may lie here of an earlier run."""
     try:
-        manifest = read_manifest(out, NAME)
+        manifest = read_manifest(out, NAME) if out.is_dir() else None
     except DataError:
         manifest = None
+    return {*FORMS, SKIPPED, *(manifest.files if manifest else {})}
+
+
+def _remove_old(out: Path) -> None:
+    """Drop the files of an earlier run here: what is not written anew would change the meaning of the directory."""
+    names = _old_files(out)
     for stale in out.glob("*.manifest.json"):
         stale.unlink()
-    for name in {*FORMS, SKIPPED, *(manifest.files if manifest else {})}:
+    for name in names:
         if (out / name).parent.resolve().is_relative_to(out.resolve()):  # not through a link to elsewhere
             (out / name).unlink(missing_ok=True)
 

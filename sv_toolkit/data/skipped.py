@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from sv_toolkit.errors import DataError, Problem, plain
@@ -10,9 +10,13 @@ from sv_toolkit.io.files import write_text
 from sv_toolkit.io.tables import bounded, first_of, place
 
 SKIPPED = "skipped.tsv"
+FEATURE_COMMANDS = ("sv-extract-fbank", "sv-extract-mfcc")  # both write feats.scp and utt2num_frames
+VAD_COMMAND = "sv-compute-vad"
+
+Line = tuple[str, str, str]
 
 
-def check_skipped(path: Path) -> tuple[list[tuple[str, str, str]], list[Problem]]:
+def check_skipped(path: Path) -> tuple[list[Line], list[Problem]]:
     """The lines as (utterance, command, reason), and those that are something else; nothing where the file is absent."""
     lines, problems = [], []
     file = Path(path) / SKIPPED
@@ -27,7 +31,7 @@ def check_skipped(path: Path) -> tuple[list[tuple[str, str, str]], list[Problem]
     return lines, bounded(place(file), problems)
 
 
-def read_skipped(path: Path) -> list[tuple[str, str, str]]:
+def read_skipped(path: Path) -> list[Line]:
     """The lines of `path`/skipped.tsv as (utterance, command, reason).
 
     Raises:
@@ -39,8 +43,22 @@ def read_skipped(path: Path) -> list[tuple[str, str, str]]:
     return lines
 
 
+def left_out(lines: Iterable[Line], name: str, with_features: Container[str] = ()) -> set[str]:
+    """Utterances that the table `name` may lack, by the lines of the commands that write it or what it is made of.
+
+    Args:
+        with_features: ids in feats.scp: a line that says there are none is out of date.
+    """
+    of_vad = {line[0] for line in lines if line[1] == VAD_COMMAND} if name == "vad.scp" else set()
+    return of_vad | {line[0] for line in lines if line[1] in FEATURE_COMMANDS and line[0] not in with_features}
+
+
 def write_skipped(path: Path, command: str, skipped: Mapping[str, str]) -> None:
-    """Replace what `command` says in skipped.tsv; other commands' lines stay; the file is there even if nothing was skipped."""
-    lines = [line for line in read_skipped(path) if line[1] != command]
+    """Replace what `command`, or one that writes the same table, says in skipped.tsv; the file is there even if nothing was skipped.
+
+    Lines of other commands stay.
+    """
+    replaced = FEATURE_COMMANDS if command in FEATURE_COMMANDS else (command,)
+    lines = [line for line in read_skipped(path) if line[1] not in replaced]
     lines += [(key, command, plain(reason, 1000)) for key, reason in skipped.items()]
     write_text(Path(path) / SKIPPED, "".join("\t".join(line) + "\n" for line in sorted(lines)))

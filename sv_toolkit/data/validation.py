@@ -16,8 +16,8 @@ from sv_toolkit.data.consistency import (
     spk2utt_problems,
     wav_problems,
 )
-from sv_toolkit.data.forms import BY_UTTERANCE, FORMS, PARSERS, REQUIRED, check, directory_problems, parse_values
-from sv_toolkit.data.skipped import check_skipped
+from sv_toolkit.data.forms import BY_UTTERANCE, DERIVED, FORMS, PARSERS, REQUIRED, check, directory_problems, parse_values
+from sv_toolkit.data.skipped import Line, check_skipped, left_out
 from sv_toolkit.errors import Problem
 from sv_toolkit.io.tables import Table, bounded, place
 
@@ -63,7 +63,7 @@ def examine(path: Path, read_data: bool = False, rules: Rules | None = None) -> 
         return Findings(found)
     tables, problems = _check_files(path, rules)
     skipped, found = check_skipped(path)
-    problems += found + _check_together(tables, {line[0] for line in skipped}, rules)
+    problems += found + _check_together(tables, skipped, rules)
     if read_data:
         from sv_toolkit.data.stored import stored_problems
 
@@ -90,7 +90,7 @@ def _check_files(path: Path, rules: Rules) -> tuple[dict[str, Table], list[Probl
     return tables, problems
 
 
-def _check_together(tables: dict[str, Table], skipped: set[str], rules: Rules) -> list[Problem]:
+def _check_together(tables: dict[str, Table], skipped: list[Line], rules: Rules) -> list[Problem]:
     problems: list[Problem] = []
     if "wav.scp" in tables:
         problems += wav_problems(tables["wav.scp"], rules.allow_pipes)
@@ -109,8 +109,9 @@ def _check_together(tables: dict[str, Table], skipped: set[str], rules: Rules) -
         problems += _optional_table(tables.get(name), utt2spk)
     speakers = Table(utt2spk.path, dict.fromkeys(utt2spk.values(), ""))
     problems += _optional_table(tables.get("spk2gender"), speakers)
-    for name in ("feats.scp", "vad.scp", "utt2num_frames"):
-        problems += match_problems(tables[name], utt2spk, skipped) if name in tables else []
+    for name in DERIVED:
+        lost = left_out(skipped, name, tables.get("feats.scp", ()))
+        problems += match_problems(tables[name], utt2spk, lost) if name in tables else []
     return problems
 
 

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from sv_toolkit import __version__
+from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.embeddings.embed import embed
 from sv_toolkit.errors import ArchiveError, ConfigError, DataError, ModelError, plain
 from sv_toolkit.features.prepare import prepare
-from sv_toolkit.io.files import locked, sha256_bytes
+from sv_toolkit.io.files import locked
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
 from sv_toolkit.io.shards import Sharded, Skip, close_shards, refuse_foreign, write_shards
 from sv_toolkit.io.tables import write_table
@@ -60,7 +61,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
         "version": __version__,
         "model": model_digest(model),
         "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest},
-        "data": {name: _digest(data / name) for name in ("utt2spk", "feats.scp", "vad.scp")},
+        "data": tables_digest(data, STORED),
     }
     with locked(out):
         return _extract(model, index, out, job, windows, options)
@@ -96,10 +97,6 @@ def _windows(description: Description, options: Options) -> WindowConfig:
         return replace(own, window=window, shift=shift, shortest=min(own.shortest, window))
     except ConfigError as error:
         raise ConfigError(f"--window {window} --shift {shift}: {error}") from None
-
-
-def _digest(path: Path) -> str:
-    return sha256_bytes(path.read_bytes()) if path.is_file() else ""
 
 
 def refuse_other_features(description: Description, index: FeatureIndex, model: Path) -> None:

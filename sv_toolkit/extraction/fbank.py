@@ -14,18 +14,18 @@ import numpy as np
 
 from sv_toolkit.config import as_table
 from sv_toolkit.data.data_dir import DataDir, Utterance
+from sv_toolkit.data.skipped import FEATURE_COMMANDS
 from sv_toolkit.errors import AudioError, plain
 from sv_toolkit.extraction.pipeline import AudioOptions, Extraction, RunOptions, run
 from sv_toolkit.features.fbank import FbankConfig, fbank
 from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.io.audio import Waveform, read_waveform
-from sv_toolkit.io.manifest import manifest_path
 from sv_toolkit.io.shards import Skip, Written
 
 logger = logging.getLogger("sv_toolkit")
 NAME, MFCC, TABLE = "fbank", "mfcc", "feats"
 CONFIGS: dict[str, type[FbankConfig]] = {NAME: FbankConfig, MFCC: MfccConfig}  # by the name of the manifest beside feats.scp
-COMMANDS = {name: f"sv-extract-{name}" for name in CONFIGS}
+COMMANDS = dict(zip(CONFIGS, FEATURE_COMMANDS))
 COMMAND = COMMANDS[NAME]
 
 Compute = Callable[[np.ndarray, FbankConfig, "np.random.Generator | None"], np.ndarray]
@@ -54,10 +54,8 @@ def _extract(
 ) -> int:
     source = DataDir.read(data, allow_pipes=audio.allow_pipes)
     extra = {"audio": audio.job(), **({"seed": seed} if config.dither else {})}
-    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra)
-    if options.overwrite:
-        for other in CONFIGS.keys() - {name}:
-            manifest_path(out, other).unlink(missing_ok=True)  # the features that it describes are about to go
+    rivals = tuple(CONFIGS.keys() - {name})
+    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra, rivals=rivals)
     process = partial(feature_shard, compute, config, audio, seed)
     return run(extraction, source, out, source.utterances(), attrgetter("utterance_id"), process, options, num_frames_table)
 
@@ -83,14 +81,16 @@ def _features(
     try:
         waveform = read_waveform(audio.request(utterance, config.sample_rate))
         overdriven.count(utterance.utterance_id, waveform)
-        features = compute(waveform.samples, config, utterance_rng(seed, utterance.utterance_id) if config.dither else None)
+        rng = utterance_rng(seed, utterance.utterance_id) if config.dither else None
+        with np.errstate(over="ignore", invalid="ignore"):  # a sample beyond all sound; it is named below
+            features = compute(waveform.samples, config, rng)
     except AudioError as error:
         return Skip(str(error))
     except MemoryError:
         return Skip("not enough memory for a recording of this length; cut it into segments, or use a smaller --nj")
     if len(features) == 0:
         return Skip(too_short(len(waveform.samples), config))
-    return features if np.isfinite(features[-1]).all() else Skip("the features are not finite")
+    return features if np.isfinite(features).all() else Skip("the features are not finite")
 
 
 def too_short(num_samples: int, config: FbankConfig) -> str:

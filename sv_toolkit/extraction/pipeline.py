@@ -1,7 +1,8 @@
 """What the extractions share: one writer, work that is done only once, shards, tables, and the manifest last.
 
 A run that finds its work done says so and does nothing; one that finds it half done goes on.  Whether it is the
-same work is decided by the options and by the tables of the data directory; the audio itself is not read for that.
+same work is decided by the options, the tables of the data directory and what manifests say about the archives that
+they list; neither audio nor archives are read for that.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 
 from sv_toolkit import __version__
 from sv_toolkit.data.data_dir import DataDir, Utterance, copy_tables, read_skipped, write_skipped
+from sv_toolkit.data.digests import INDICES, tables_digest
+from sv_toolkit.data.forms import BASE_TABLES
 from sv_toolkit.errors import OutputError, plain
 from sv_toolkit.io.audio import AudioRequest
-from sv_toolkit.io.files import locked, loose_permissions, make_directory, sha256_bytes
+from sv_toolkit.io.files import locked, loose_permissions, make_directory
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, manifest_path, read_manifest, write_manifest
 from sv_toolkit.io.shards import Process, Sharded, Written, close_shards, refuse_foreign, same_job_started, write_shards
 from sv_toolkit.io.tables import write_table
@@ -95,6 +98,8 @@ class Extraction:
         config: the options, JSON-ready.
         extra: what else decides about the result, JSON-ready.
         inputs: tables of the data directory that decide about the result.
+        indices: those of the inputs whose archives decide about it as well.
+        rivals: names of the manifests of others that make the same table; they go when it is replaced.
         is_data_dir: another output directory becomes a data directory too.
         copied: tables, besides those that describe recordings and speakers, that belong into another output directory ...
         described: ... and the names of the manifests that say how these were made: models are compared with them.
@@ -106,13 +111,17 @@ class Extraction:
     config: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = AUDIO_TABLES
+    indices: tuple[str, ...] = INDICES
+    rivals: tuple[str, ...] = ()
     is_data_dir: bool = True
     copied: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
 
-    def job(self, data: Path) -> dict[str, Any]:
-        """What the manifest says was asked for."""
-        digests = {name: sha256_bytes((data / name).read_bytes()) for name in self.inputs if (data / name).is_file()}
+    def job(self, data: Path, out: Path) -> dict[str, Any]:
+        """What the manifest in `out` says was asked for; tables that are copied there are a part of the work."""
+        is_copied = self.is_data_dir and not is_same(data, out)
+        names = (*self.inputs, *BASE_TABLES) if is_copied else self.inputs
+        digests = tables_digest(data, names, (*self.indices, *self.copied) if is_copied else self.indices)
         return {"command": self.command, "version": __version__, "config": self.config, **self.extra, "data": digests}
 
 
@@ -136,7 +145,7 @@ def run(
         OutputError: `out` is in use, cannot be written, or holds something else.
         TooManyBadError: more utterances than allowed have no result.
     """
-    target = Sharded(out, extraction.table, extraction.job(data.path))
+    target = Sharded(out, extraction.table, extraction.job(data.path, out))
     with locked(out):
         if not options.overwrite and is_finished(out, extraction.name, target.job):
             shutil.rmtree(target.partial, ignore_errors=True)
@@ -145,7 +154,8 @@ def run(
         _refuse_other_work(extraction, target, data, options.overwrite)
         if warning := loose_permissions(out):
             logger.warning("%s", warning)
-        manifest_path(out, extraction.name).unlink(missing_ok=True)
+        for name in (extraction.name, *extraction.rivals):
+            manifest_path(out, name).unlink(missing_ok=True)
         with options.progress(len(items)) as advance:
             num_jobs = options.num_jobs or available_cpus()
             written = write_shards(target, items, item_id, process, num_jobs, options.max_bad, advance)
@@ -156,7 +166,7 @@ def run(
 
 def _count(out: Path, name: str) -> int:
     manifest = read_manifest(out, name)
-    return manifest.counts["utterances"] if manifest is not None else 0
+    return manifest.counts.get("utterances", 0) if manifest is not None else 0
 
 
 def _refuse_other_work(extraction: Extraction, target: Sharded, data: DataDir, overwrite: bool) -> None:
@@ -173,16 +183,17 @@ def _refuse_other_work(extraction: Extraction, target: Sharded, data: DataDir, o
 
 
 def _set_aside(extraction: Extraction, target: Sharded) -> None:
-    """Move an index that another program left in a data directory to `.backup`, as Kaldi's scripts do; its archives stay."""
+    """Move an index of archives elsewhere, of another program or directory, to `.backup`, as Kaldi's scripts do; they stay."""
     index = target.directory / f"{target.name}.scp"
-    is_ours = manifest_path(target.directory, extraction.name).exists() or target.partial.exists()
+    manifest = read_manifest(target.directory, extraction.name)
+    is_ours = target.partial.exists() or (manifest is not None and any(name.endswith(".ark") for name in manifest.files))
     if is_ours or not index.exists() or any(target.directory.glob(f"{target.name}.[0-9]*.ark")):
         return
     backup = make_directory(target.directory / ".backup") / index.name
     if backup.exists():
-        raise OutputError(f"{plain(index)}: is of another program, and {plain(backup)} exists already; remove one of them")
+        raise OutputError(f"{plain(index)}: is of another program or directory, and {plain(backup)} exists already; remove one of them")
     index.rename(backup)
-    logger.warning("%s: is of another program and was moved to %s", plain(index), plain(backup))
+    logger.warning("%s: is of another program or directory and was moved to %s", plain(index), plain(backup))
 
 
 def _is_begun(extraction: Extraction, target: Sharded) -> bool:

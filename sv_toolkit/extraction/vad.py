@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.config import as_table, build
-from sv_toolkit.data.data_dir import DataDir, Utterance, read_skipped
+from sv_toolkit.data.data_dir import DataDir, Utterance
+from sv_toolkit.data.digests import INDICES
+from sv_toolkit.data.skipped import VAD_COMMAND, left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, examples, plain
 from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import Overdriven, too_short
@@ -25,10 +27,10 @@ from sv_toolkit.features.fbank import FbankConfig
 from sv_toolkit.features.vad import VadConfig, energy_vad, finish, import_webrtcvad, stored_energy, voice_activity
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import read_waveform
-from sv_toolkit.io.manifest import read_manifest
+from sv_toolkit.io.manifest import made_with
 from sv_toolkit.io.shards import Skip
 
-COMMAND, NAME, TABLE = "sv-compute-vad", "vad", "vad"
+COMMAND, NAME, TABLE = VAD_COMMAND, "vad", "vad"
 FRAMING = ("sample_rate", "frame_length", "frame_shift", "snip_edges", "remove_dc_offset")
 
 
@@ -73,6 +75,7 @@ def compute_vad(
         as_table(config),
         extra,
         inputs,
+        indices=INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
         copied=("feats.scp", "utt2num_frames"),
         described=tuple(fbank_extraction.CONFIGS),
     )
@@ -91,9 +94,9 @@ def find_framing(data: Path, out: Path, fbank_config: FbankConfig | None) -> Fra
     """
     for place, (name, kind) in product((data, out), fbank_extraction.CONFIGS.items()):
         features = place / "feats.scp"
-        manifest = read_manifest(place, name) if features.is_file() else None
-        if manifest is not None:
-            made = build(kind, manifest.job["config"], f"{plain(place)}/{name}.manifest.json")
+        config = made_with(place, name) if features.is_file() else None
+        if config is not None:
+            made = build(kind, config, f"{plain(place)}/{name}.manifest.json")
             _refuse_other_framing(place, made, fbank_config)
             return Framing(made, features if place == data else None)
     features = data / "feats.scp"
@@ -115,9 +118,9 @@ def _with_features(source: DataDir) -> list[str]:
     Raises:
         DataError: features are missing without a word.
     """
-    lost = {line[0] for line in read_skipped(source.path) if line[1] in fbank_extraction.COMMANDS.values()}
-    expected = [key for key in sorted(source.utt2spk) if key not in lost]
     feats = source.table("feats.scp")
+    lost = left_out(read_skipped(source.path), "feats.scp", feats or ())
+    expected = [key for key in sorted(source.utt2spk) if key not in lost]
     missing = [key for key in expected if key not in feats] if feats is not None else []
     if missing:
         raise DataError(

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -22,6 +23,7 @@ from sv_toolkit.errors import OutputError, plain
 
 FILE_MODE = 0o640  # voiceprints and speaker lists are personal data: never world-readable
 DIRECTORY_MODE = 0o750
+CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 without tab, delete, C1: the ones that drive terminals
 BETWEEN_ATTEMPTS = 0.02  # seconds between two looks at a lock that another process holds
 
 
@@ -98,8 +100,10 @@ def make_directory(path: Path) -> Path:
     """`path` as a directory that can be written to.
 
     Raises:
-        OutputError: it is a file, or its parents cannot be written.
+        OutputError: it is a file, its parents cannot be written, or no table could hold the paths of files in it.
     """
+    if CONTROL.search(os.path.abspath(path)):  # noqa: PTH100 (links stay links)
+        raise OutputError(f"{plain(path)}: the path holds control characters, which tables cannot hold; choose another")
     if path.exists() and not path.is_dir():
         raise OutputError(f"{plain(path)}: is a file, a directory is needed")
     try:

@@ -40,15 +40,26 @@ def describe_file(path: Path) -> dict[str, Any]:
     An scp holds absolute paths of the archives beside it.  The same work then has the same manifest wherever it is done.
     """
     if path.suffix == ".scp":
-        content = path.read_bytes().replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")  # noqa: PTH100 (links stay links)
-        return {"size": len(content), "sha256": sha256_bytes(content)}
+        return describe_bytes(path, path.read_bytes())
     return {"size": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def describe_bytes(path: Path, content: bytes) -> dict[str, Any]:
+    """What `describe_file` says once `content` lies at `path`."""
+    if path.suffix == ".scp":
+        content = content.replace(f" {os.path.abspath(path.parent)}{os.sep}".encode(), b" ")  # noqa: PTH100 (links stay links)
+    return {"size": len(content), "sha256": sha256_bytes(content)}
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as it stands in its file."""
+    content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write it whole; this is the last thing that a command does."""
-    content = {"format": FORMAT, "job": manifest.job, "counts": manifest.counts, "files": manifest.files}
-    write_text(manifest_path(directory, manifest.name), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(manifest_path(directory, manifest.name), manifest_text(manifest))
 
 
 def read_manifest(directory: Path, name: str) -> Manifest | None:
@@ -74,6 +85,21 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
         return None
     except MALFORMED:
         raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
+
+
+def made_with(directory: Path, name: str) -> dict[str, Any] | None:
+    """The options that the manifest says things were made with, or None where there is none.
+
+    Raises:
+        DataError: it cannot be understood, or does not say.
+    """
+    manifest = read_manifest(directory, name)
+    if manifest is None:
+        return None
+    config = manifest.job.get("config")
+    if not isinstance(config, dict):
+        raise DataError(f"{plain(manifest_path(directory, name))}: does not say with which options; --overwrite makes the directory anew")
+    return config
 
 
 def is_mark_of(path: Path, job: dict[str, Any]) -> bool:

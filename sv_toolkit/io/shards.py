@@ -156,12 +156,24 @@ def _describe(task: tuple[int, list[Any]], item_id: Callable[[Any], str]) -> str
 
 
 def _prepare(target: Sharded) -> None:
-    if target.partial.exists() and not same_job_started(target):
-        shutil.rmtree(target.partial)
+    if os.path.lexists(target.partial) and (_holds_links(target.partial) or not same_job_started(target)):
+        _remove(target.partial)
     make_directory(target.partial)
     write_text(target.partial / "job", digest_of(target.job))
     manifest_scp = target.directory / f"{target.name}.scp"
     manifest_scp.unlink(missing_ok=True)  # while the work is open there is no list that looks complete
+
+
+def _holds_links(folder: Path) -> bool:
+    """True for what no run of ours leaves: a file, or a link, whose target is not ours to write or to read."""
+    return folder.is_symlink() or not folder.is_dir() or any(path.is_symlink() for path in folder.iterdir())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _is_complete(target: Sharded, index: int) -> bool:
@@ -189,8 +201,7 @@ def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]])
             stream.write(encode_record(key, array))
     ark = target.ark(index)
     record = {"entries": entries, "skipped": skipped, "size": ark.stat().st_size, "sha256": sha256_file(ark)}
-    # Written without ceremony: a record that was cut is no JSON, and its shard is made again.
-    target.record(index).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    write_text(target.record(index), json.dumps(record, ensure_ascii=False))
     return len(items)
 
 

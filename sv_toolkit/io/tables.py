@@ -16,14 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from sv_toolkit.errors import DataError, Problem, plain, shown
-from sv_toolkit.io.files import regular_file, whole_file
+from sv_toolkit.io.files import CONTROL, regular_file, whole_file
 
 BOM = b"\xef\xbb\xbf"
 MAX_KEY_LENGTH = 10_000
 MAX_PROBLEMS = 20
 _EXCERPT = 40  # characters of a foreign line that a message may quote
 _BLANKS = re.compile("[ \t]+")
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 without tab, delete, C1: the ones that drive terminals
 
 
 class Table(dict[str, str]):
@@ -211,7 +210,7 @@ def _fault_of(text: str, fields: list[str], form: Form) -> tuple[str, str]:
     unclean = next((field for field in ids if not field.isprintable()), None)
     if unclean is not None:
         return f"control or other non-printable characters in the id {shown(unclean, _EXCERPT)}", "rename it"
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         return f"control characters in the value of {shown(key)}", "rename it"
     if len(fields) < form.min_fields or len(fields) > (form.max_fields or len(fields)):
         many = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
@@ -292,7 +291,7 @@ def format_table(entries: Mapping[str, str]) -> str:
         ValueError: a key that is not one word, or a value with line ends: the file would read back as something else.
     """
     for key, value in entries.items():
-        if len(key.split()) != 1 or key != key.strip() or value != value.strip(" \t") or _CONTROL.search(value):
+        if len(key.split()) != 1 or key != key.strip() or value != value.strip(" \t") or CONTROL.search(value):
             raise ValueError(f"cannot write the table entry {shown(key)} -> {shown(value)}")
     return "".join(f"{key} {entries[key]}".rstrip(" \t") + "\n" for key in sorted(entries))
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.digests import STORED
 from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
-from sv_toolkit.io.files import sha256_file
 from sv_toolkit.io.shards import Skip, Written
-from sv_toolkit.ivector.frames import Frames, opened
+from sv_toolkit.ivector.frames import Frames, opened, posteriors_digest
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.statistics import Align, align_full, align_given, utterance_statistics
 from sv_toolkit.ivector.store import Description, load_system, read_description
@@ -41,8 +41,8 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
     frames = opened(data, description.config.frames, posteriors)
     refuse_other_features(model, description, frames)
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
-    extra = {"model": known["sha256"], "posteriors": None if posteriors is None else sha256_file(posteriors)}
-    extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=("utt2spk", "feats.scp", "vad.scp"), is_data_dir=False)
+    extra = {"model": known["sha256"], "posteriors": posteriors_digest(posteriors)}
+    extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=STORED, is_data_dir=False)
     process = partial(ivector_shard, model, (data, description.config.frames, posteriors))
 
     def speakers(written: Written) -> dict[str, dict[str, str]]:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from sv_toolkit.data.digests import tables_digest
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ArchiveError, DataError, examples, plain
 from sv_toolkit.features.cmvn import sliding_cmvn, utterance_cmvn
 from sv_toolkit.features.deltas import add_deltas
 from sv_toolkit.io.archives import ScpReader
+from sv_toolkit.io.manifest import digest_of
 from sv_toolkit.io.shards import cut_shards
 from sv_toolkit.io.workers import run_tasks
 from sv_toolkit.ivector.config import FrameConfig
@@ -136,6 +138,11 @@ def _joined(names: list[str], parts: list[tuple[np.ndarray, np.ndarray | None]])
 def opened(data: Path, config: FrameConfig, posteriors: Path | None) -> Frames:
     """The frames of a data directory, once per process; `opened.cache_clear()` before files may have changed."""
     return Frames(data, config, posteriors)
+
+
+def posteriors_digest(posteriors: Path | None) -> str | None:
+    """Digest of the scp of given posteriors and of its archives, None where there are none."""
+    return None if posteriors is None else digest_of(tables_digest(posteriors.parent, [posteriors.name], [posteriors.name]))
 
 
 def survey(frames: Frames, num_jobs: int) -> tuple[dict[str, int], dict[str, str]]:

@@ -13,14 +13,15 @@ import numpy as np
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table
+from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.errors import DataError, OutputError, plain
-from sv_toolkit.io.files import locked, make_directory, sha256_bytes, sha256_file
+from sv_toolkit.io.files import locked, make_directory
 from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, manifest_path, read_manifest, write_manifest
 from sv_toolkit.io.shards import cut_shards, refuse_too_many
 from sv_toolkit.io.workers import available_cpus
 from sv_toolkit.ivector.config import IvectorConfig
-from sv_toolkit.ivector.frames import opened, over_shards, survey
+from sv_toolkit.ivector.frames import opened, over_shards, posteriors_digest, survey
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.statistics import Align, Source, align_full, align_given, utterance_statistics
 from sv_toolkit.ivector.store import (
@@ -105,13 +106,12 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
 
 def describe_job(config: IvectorConfig, options: Options) -> dict[str, Any]:
     """What was asked for: a run with an equal job goes on, any other is refused."""
-    tables = {name: options.data / name for name in ("utt2spk", "feats.scp", "vad.scp")}
     return {
         "command": COMMAND,
         "version": __version__,
         "config": as_table(config),
-        "data": {name: sha256_bytes(table.read_bytes()) for name, table in tables.items() if table.is_file()},
-        "posteriors": None if options.posteriors is None else sha256_file(options.posteriors),
+        "data": tables_digest(options.data, STORED),
+        "posteriors": posteriors_digest(options.posteriors),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ConfigError, ModelError, examples, plain
+from sv_toolkit.io.manifest import digest_of
 from sv_toolkit.losses.registry import loss_needs
 from sv_toolkit.training.augment import Augment, load_disturbances, response_powers
 from sv_toolkit.training.batches import Source
@@ -34,13 +35,8 @@ class NamedData:
 
 
 def data_digest(path: Path) -> str:
-    """Digest of the tables that decide what is read; the archives have their own digests in manifests."""
-    digest = hashlib.sha256()
-    for name in ("utt2spk", "feats.scp", "vad.scp"):
-        table = path / name
-        content = table.read_bytes() if table.is_file() else b""
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    """Digest of the tables that decide what is read, and of their archives."""
+    return digest_of(tables_digest(path, STORED))
 
 
 def load_sources(config: TrainConfig, data: tuple[NamedData, ...], max_bad: int) -> tuple[list[Source], list[str], FeatureIndex]:

@@ -48,3 +48,11 @@ def test_contradictions_are_refused_with_the_place(tmp_path):
 
 def test_inputs_are_required(tmp_path):
     assert run(tmp_path / "out").exit_code == 2
+
+
+def test_a_source_is_no_output(tmp_path):
+    a, b = make_data(tmp_path / "a", ["a-1"]), make_data(tmp_path / "b", ["b-1"])
+    result = run("--overwrite", a, a, b)
+    assert result.exit_code == 1
+    assert "would replace its own input" in result.stderr
+    assert (a / "utt2spk").read_text() == "a-1 a\n"

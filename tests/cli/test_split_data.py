@@ -41,3 +41,10 @@ def test_too_many_parts_are_reduced_with_a_note(data, tmp_path):
     assert "4 parts instead of 9" in result.stderr
     assert run(data, 9, tmp_path / "utt", "--per-utt").exit_code == 0
     assert (tmp_path / "utt" / "9" / "utt2spk").exists()
+
+
+def test_the_source_is_never_split_in_its_own_place(data):
+    result = run("--overwrite", data, 2, data)
+    assert result.exit_code == 1
+    assert "would replace its own input" in result.stderr
+    assert DataDir.read(data).utt2spk.keys() == set(IDS)

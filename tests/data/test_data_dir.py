@@ -107,6 +107,7 @@ def test_a_directory_that_cannot_be_used_is_refused_with_the_place(make_data, na
     [
         ("utt2speed", "spk1-u1 0\n", r"utt2speed:1: speed factor must be a number from 0\.1 to 10, got '0'"),
         ("reco2file_and_channel", "spk1-u1 f C\n", r"reco2file_and_channel:1: channel must be A, B or a number from 0, got 'C'"),
+        ("reco2file_and_channel", f"spk1-u1 f {'1' * 5000}\n", r"reco2file_and_channel:1: channel must be A, B or a number from 0"),
     ],
 )
 def test_values_that_decide_how_audio_is_read_are_checked(make_data, name, text, message):
@@ -181,3 +182,12 @@ def test_a_damaged_list_of_skipped_utterances_is_refused(tmp_path: Path):
     (tmp_path / "skipped.tsv").write_text("u1\n")
     with pytest.raises(DataError, match=r"skipped\.tsv:1"):
         read_skipped(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["segments", "utt2speed", "reco2file_and_channel", "wav.scp", "utt2spk"])
+def test_a_table_that_is_a_link_to_nothing_is_refused_and_not_taken_for_absent(make_data, name):
+    path = make_data()
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to("nowhere")
+    with pytest.raises(DataError, match=f"{name}: is not a regular file .*a broken link"):
+        DataDir.read(path).utterances()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from sv_toolkit.data.data_dir import DataDir
@@ -143,3 +146,14 @@ def test_audio_that_is_of_no_use_takes_its_utterances_along(make_data, segmented
     assert reasons["rec2"] == "not found"
     assert reasons["spk1-u4"] == "ends too late"
     assert {"spk2-u1", "spk2-u2", "spk2-u3", "spk2-u4"} <= reasons.keys()
+
+
+@pytest.mark.parametrize("name", ["spk2utt", "segments", "utt2dur", "feats.scp"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_is_no_file_is_refused_and_never_waited_for(make_data, name, kind):
+    path = make_data()
+    (path / name).unlink(missing_ok=True)
+    make = {"pipe": os.mkfifo, "link": lambda file: file.symlink_to("nowhere"), "folder": Path.mkdir}[kind]
+    make(path / name)
+    with pytest.raises(DataError, match=f"{name}: is not a regular file .*; remove it first"):
+        plan_fix(path)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from sv_toolkit.data import mending
@@ -114,3 +116,12 @@ def test_a_backup_that_is_a_link_or_holds_one_is_refused(damaged, tmp_path):
     with pytest.raises(DataError, match="not a backup of sv-fix-data"):
         fix(path)
     assert (path / "utt2spk").exists()
+
+
+def test_a_pipe_in_the_place_of_the_list_of_what_was_dropped_is_refused(make_data):
+    path = make_data()
+    os.mkfifo(path / "dropped.tsv")
+    (path / "spk2utt").write_text("wrong\n")
+    with pytest.raises(DataError, match="dropped.tsv: is not a regular file"):
+        fix(path)
+    assert (path / "spk2utt").read_text() == "wrong\n"

@@ -131,3 +131,21 @@ def test_marks_of_a_started_run_may_hold_any_bytes(tmp_path):
     (tmp_path / "utt2spk").write_text("u1 s\n")
     with pytest.raises(OutputError, match="not empty"):
         write_output(tmp_path, TEXTS, JOB, {}, overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("place", ["out", "link", "out/1", "out/2"])
+def test_what_was_read_is_never_replaced(tmp_path, overwrite, place):
+    out = tmp_path / "out"
+    write_output(out, {**TEXTS, "2/utt2spk": "u1 s\n"}, JOB, {}, overwrite=False)
+    (tmp_path / "link").symlink_to(out)
+    before = content(out)
+    with pytest.raises(OutputError, match="would replace its own input .*; give another output directory"):
+        write_output(out, TEXTS, {"command": "sv-other"}, {}, overwrite, [tmp_path / "elsewhere", tmp_path / place])
+    assert content(out) == before
+
+
+def test_output_within_the_source_is_fine(tmp_path):
+    write_output(tmp_path / "data", {"utt2spk": "u1 s\n"}, JOB, {}, overwrite=False)
+    assert write_output(tmp_path / "data/split1", {"1/utt2spk": "u1 s\n"}, JOB, {}, False, [tmp_path / "data"])
+    assert (tmp_path / "data" / "utt2spk").exists()

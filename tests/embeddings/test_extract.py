@@ -102,3 +102,15 @@ def test_features_of_another_width_or_other_options_are_refused(model, tmp_path,
     (narrow / "fbank.manifest.json").write_text(json.dumps({"format": 1, "job": {"config": {"low_freq": 64.0}}, "counts": {}, "files": {}}))
     with pytest.raises(ModelError, match="low_freq 64.0 instead of 20.0"):
         extract_dvectors(model, narrow, tmp_path / "out", Options())
+
+
+def test_features_made_anew_with_the_same_shapes_are_other_data(model, data, tmp_path):
+    reader = ScpReader(data / "feats.scp")
+    features = {key: reader.read(key) for key in reader}
+    write_data(data, features)
+    index = (data / "feats.scp").read_bytes()
+    extract_dvectors(model, data, tmp_path / "out", Options())
+    write_data(data, {key: matrix + 1 for key, matrix in features.items()})
+    assert (data / "feats.scp").read_bytes() == index
+    with pytest.raises(OutputError, match="--overwrite"):
+        extract_dvectors(model, data, tmp_path / "out", Options())

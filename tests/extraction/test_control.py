@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sv_toolkit.data.data_dir import read_skipped
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
 from sv_toolkit.extraction.control import extract_control, quietest_mean
-from sv_toolkit.extraction.pipeline import RunOptions
+from sv_toolkit.extraction.fbank import extract_fbank
+from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
+from sv_toolkit.features.fbank import FbankConfig
 from sv_toolkit.io.archives import read_vectors, write_ark_scp
 from sv_toolkit.io.tables import read_table, write_table
 
@@ -100,3 +104,14 @@ def test_without_features_the_command_that_makes_them_is_named(tmp_path):
     write_table(tmp_path / "utt2spk", {"a": "a"})
     with pytest.raises(DataError, match="sv-extract-fbank"):
         extract_control(tmp_path, tmp_path / "out", OPTIONS)
+
+
+def test_features_made_anew_with_the_same_shapes_are_other_work(data, tmp_path):
+    audio, out = AudioOptions(), tmp_path / "out"
+    extract_fbank(data, data, FbankConfig(), audio, OPTIONS)
+    extract_control(data, out, OPTIONS)
+    index = (data / "feats.scp").read_bytes()
+    extract_fbank(data, data, FbankConfig(low_freq=1000.0), audio, replace(OPTIONS, overwrite=True))
+    assert (data / "feats.scp").read_bytes() == index
+    with pytest.raises(OutputError, match="not of this run; give --overwrite"):
+        extract_control(data, out, OPTIONS)

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from sv_toolkit.data.data_dir import DataDir, read_skipped
+from sv_toolkit.data.described import carried
+from sv_toolkit.data.operations import subset
+from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
 from sv_toolkit.extraction import fbank as fbank_extraction
+from sv_toolkit.extraction import pipeline
 from sv_toolkit.extraction.fbank import extract_fbank, utterance_rng
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.features.fbank import FbankConfig, fbank
@@ -275,3 +279,43 @@ def test_progress_counts_every_utterance(data, tmp_path):
     extract(data, tmp_path / "out", options=RunOptions(num_jobs=2, progress=Count))
     assert totals == [12]
     assert sum(counts) == 12
+
+
+def test_a_changed_table_that_is_copied_is_other_work_elsewhere_but_not_in_place(data, tmp_path):
+    sessions = dict.fromkeys(DataDir.read(data).utt2spk, "monday")
+    write_table(data / "utt2session", sessions)
+    for out in (data, tmp_path / "out"):
+        extract(data, out)
+    write_table(data / "utt2session", dict.fromkeys(sessions, "tuesday"))
+    assert extract(data, data) == 12
+    with pytest.raises(OutputError, match="--overwrite"):
+        extract(data, tmp_path / "out")
+    extract(data, tmp_path / "out", options=RunOptions(num_jobs=1, overwrite=True))
+    assert set(read_table(tmp_path / "out" / "utt2session").values()) == {"tuesday"}
+
+
+def test_features_of_a_part_of_a_directory_are_set_aside_and_made_anew(data, tmp_path):
+    extract(data, data)
+    part = tmp_path / "part"
+    source = DataDir.read(data)
+    keep = sorted(source.utt2spk)[:5]
+    tables = subset(source, keep)
+    write_output(part, {**as_texts(tables), **carried([source], tables, part)}, {"command": "x"}, {}, False)
+    index = (part / "feats.scp").read_bytes()
+    assert extract(part, part, FbankConfig(low_freq=300.0)) == 5
+    assert (part / ".backup" / "feats.scp").read_bytes() == index
+    assert read_manifest(part, "fbank").job["config"]["low_freq"] == 300.0
+
+
+def test_a_recording_with_one_absurd_sample_is_left_out_and_named(data, tmp_path, voices):
+    samples = voices["s0-u0"].copy()
+    samples[4000] = 1e30
+    replace_audio(data, "s0-u0", samples, subtype="FLOAT")
+    assert extract(data, tmp_path / "out", options=RunOptions(num_jobs=1, max_bad=1)) == 11
+    assert read_skipped(tmp_path / "out") == [("s0-u0", "sv-extract-fbank", "the features are not finite")]
+
+
+def test_an_output_whose_path_no_table_can_hold_is_refused_before_the_work(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "write_shards", None)
+    with pytest.raises(OutputError, match="control characters"):
+        extract(data, tmp_path / "a\nb")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.described import carried
 from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.data.operations import subset
+from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError
 from sv_toolkit.extraction.control import extract_control
 from sv_toolkit.extraction.fbank import extract_fbank, extract_mfcc
@@ -16,6 +20,7 @@ from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.features.vad import EnergyVadConfig, VadConfig
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import AudioRequest, read_waveform
+from sv_toolkit.io.files import locked
 from sv_toolkit.io.manifest import read_manifest
 
 pytest.importorskip("soundfile")
@@ -84,3 +89,22 @@ def test_the_zeroth_coefficient_serves_as_energy_where_there_is_none(data, tmp_p
         is_voiced = vad.read(utterance) == 1
         energy = features.read(utterance)[:, 0]
         assert np.median(energy[is_voiced]) > energy.mean() > np.median(energy[~is_voiced])
+
+
+def test_the_word_on_features_stays_while_they_cannot_be_replaced_and_goes_with_them(data):
+    extract_mfcc(data, data, CEPSTRA, ONE_CHANNEL, ONE_JOB)
+    again = RunOptions(num_jobs=1, overwrite=True)
+    with locked(data), pytest.raises(OutputError, match="in use"):
+        extract_fbank(data, data, FbankConfig(), ONE_CHANNEL, again)
+    assert list(FeatureIndex(data, need_vad=False).made_by()) == ["mfcc"]
+    extract_fbank(data, data, FbankConfig(), ONE_CHANNEL, again)
+    assert list(FeatureIndex(data, need_vad=False).made_by()) == ["fbank"]
+
+
+def test_cepstra_from_elsewhere_that_are_set_aside_leave_no_word_behind(data, tmp_path):
+    extract_mfcc(data, data, CEPSTRA, ONE_CHANNEL, ONE_JOB)
+    source, part = DataDir.read(data), tmp_path / "part"
+    tables = subset(source, source.utt2spk)
+    write_output(part, {**as_texts(tables), **carried([source], tables, part)}, {"command": "x"}, {}, False)
+    extract_fbank(part, part, FbankConfig(), ONE_CHANNEL, ONE_JOB)
+    assert list(FeatureIndex(part, need_vad=False).made_by()) == ["fbank"]

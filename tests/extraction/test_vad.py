@@ -10,10 +10,11 @@ import pytest
 from sv_toolkit.data.data_dir import DataDir, read_skipped
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import DataError, OutputError, SvError, TooManyBadError
-from sv_toolkit.extraction.fbank import extract_fbank
+from sv_toolkit.extraction.fbank import extract_fbank, extract_mfcc
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.extraction.vad import compute_vad
 from sv_toolkit.features.fbank import FbankConfig
+from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import EnergyVadConfig, VadConfig, voice_activity
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import AudioRequest, read_waveform
@@ -177,3 +178,43 @@ def test_segments_are_the_utterances(data, tmp_path, rng, voice):
     write_table(data / "segments", {"a-1": "rec 0.5 2.0", "a-2": "rec 2.0 3.5"})
     vad(data)
     assert ScpReader(data / "vad.scp").shape("a-1") == (148,)
+
+
+def test_decisions_from_features_made_anew_are_other_work_and_those_from_recordings_are_not(data, tmp_path):
+    from_features = VadConfig(kind="energy", energy=EnergyVadConfig(source="features"))
+    other, again = FbankConfig(low_freq=1000.0), RunOptions(num_jobs=1, overwrite=True)
+    features(data)
+    vad(data, config=from_features)
+    index = (data / "feats.scp").read_bytes()
+    features(data, config=other, options=again)
+    assert (data / "feats.scp").read_bytes() == index
+    with pytest.raises(OutputError, match="not of this run; give --overwrite"):
+        vad(data, config=from_features)
+    vad(data, options=again)
+    features(data, options=again)
+    assert vad(data) == 12
+
+
+def test_copied_features_that_were_made_anew_are_other_work(data, tmp_path):
+    features(data)
+    vad(data, tmp_path / "out")
+    features(data, config=FbankConfig(low_freq=1000.0), options=RunOptions(num_jobs=1, overwrite=True))
+    with pytest.raises(OutputError, match="--overwrite"):
+        vad(data, tmp_path / "out")
+
+
+def test_an_utterance_that_was_mended_takes_part_again_whatever_made_the_features_before(data, voices):
+    soundfile.write(data.parent / "audio" / "s0-u0.wav", np.zeros(10), 16000)
+    extract_mfcc(data, data, MfccConfig(), AudioOptions(), ONE_BAD)
+    soundfile.write(data.parent / "audio" / "s0-u0.wav", voices["s0-u0"], 16000)
+    features(data, options=RunOptions(num_jobs=1, overwrite=True))
+    assert read_skipped(data) == []
+    assert vad(data) == 12
+    assert len(FeatureIndex(data, need_vad=True).utterances) == 12
+
+
+def test_features_whose_manifest_does_not_say_how_they_were_made_are_refused(data):
+    features(data)
+    (data / "fbank.manifest.json").write_text('{"format": 1, "job": {}, "counts": {}, "files": {}}')
+    with pytest.raises(DataError, match="fbank.manifest.json: does not say with which options"):
+        vad(data)

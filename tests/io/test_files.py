@@ -284,3 +284,10 @@ def test_a_lone_text_is_written_into_a_new_folder_and_leftovers_of_killed_runs_g
     write_lone_text(path, "two")
     assert path.read_text() == "two"
     assert sorted(file.name for file in path.parent.iterdir()) == [".report.htm.abcd1234.tmp", "report.html"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "a\x1b[2J", "a\nb/c"])
+def test_a_directory_whose_paths_no_table_can_hold_is_refused_before_it_is_made(tmp_path, name):
+    with pytest.raises(OutputError, match="control characters"), locked(tmp_path / name):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from sv_toolkit.io.manifest import (
     describe_file,
     digest_of,
     is_finished,
+    made_with,
     manifest_path,
     read_manifest,
     write_manifest,
@@ -116,3 +117,11 @@ def test_a_manifest_that_names_files_of_other_places_is_damaged(done, name):
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="damaged manifest"):
         read_manifest(done, "feats")
+
+
+@pytest.mark.parametrize("job", [{}, {"config": 3}, {"config": None}])
+def test_options_that_a_manifest_does_not_tell_are_an_error_and_no_manifest_is_none(tmp_path, job):
+    assert made_with(tmp_path, "fbank") is None
+    write_manifest(tmp_path, Manifest("fbank", job))
+    with pytest.raises(DataError, match="fbank.manifest.json: does not say with which options; --overwrite"):
+        made_with(tmp_path, "fbank")

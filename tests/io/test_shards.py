@@ -20,7 +20,7 @@ from sv_toolkit.errors import DataError, OutputError, SvError, TooManyBadError
 from sv_toolkit.io import shards
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.files import locked
-from sv_toolkit.io.manifest import Manifest, describe_file, manifest_path, write_manifest
+from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, manifest_path, write_manifest
 from sv_toolkit.io.shards import Sharded, Skip, close_shards, cut_shards, refuse_foreign, refuse_too_many, write_shards
 from sv_toolkit.io.tables import write_table
 
@@ -182,6 +182,27 @@ def test_another_job_starts_from_nothing(out, clean):
     write_shards(target(out, {"what": "other"}), ITEMS, str, lambda items: ((key, matrix(key) + 1) for key in items), 1, 0)
     write(out)
     assert contents(out) == clean
+
+
+@pytest.mark.parametrize("place", ["record", "folder", "dangling folder", "file"])
+def test_links_in_the_place_of_an_unfinished_run_are_thrown_away_and_never_written_through(tmp_path, place):
+    goal, precious = Sharded(tmp_path / "out", "feats", {"seed": 1}), tmp_path / "precious" / "0000.json"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    goal.directory.mkdir()
+    if place == "record":
+        goal.partial.mkdir()
+        (goal.partial / "job").write_text(digest_of(goal.job))
+        goal.record(0).symlink_to(precious)
+    elif place == "file":
+        goal.partial.write_text("")
+    else:
+        goal.partial.symlink_to(precious.parent if place == "folder" else tmp_path / "nowhere")
+    written = write_shards(goal, ITEMS, str, make, 1, 0)
+    assert len(written.scp) == len(ITEMS)
+    assert precious.read_text() == "mine"
+    assert sorted(path.name for path in precious.parent.iterdir()) == ["0000.json"]
+    assert not goal.partial.is_symlink()
 
 
 @pytest.mark.parametrize("damage", ["cut", "change", "delete ark", "delete record", "cut record"])

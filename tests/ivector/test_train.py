@@ -186,3 +186,17 @@ def test_features_of_another_width_are_refused(model, make_data, rng, tmp_path):
     write_ark_scp(test, "feats", {key: reader.read(key)[:, :2].copy() for key in reader})
     with pytest.raises(ModelError, match="features have 2 columns, .* needs 3"):
         extract_ivectors(model, test, tmp_path / "out", ONE_JOB)
+
+
+def test_features_or_posteriors_made_anew_with_the_same_shapes_are_other_data(small, data, model, tmp_path):
+    scp = posteriors_of(data, tmp_path / "post")
+    three = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=3))
+    train(three, data, tmp_path / "given", posteriors=scp)
+    reader = ScpReader(scp)
+    write_ark_scp(scp.parent, scp.stem, {key: reader.read(key)[:, ::-1] for key in reader})
+    with pytest.raises(OutputError, match="other data or options"):
+        train(three, data, tmp_path / "given", posteriors=scp)
+    reader = ScpReader(data / "feats.scp")
+    write_ark_scp(data, "feats", {key: reader.read(key) + 1 for key in reader})
+    with pytest.raises(OutputError, match="other data or options"):
+        train(small, data, tmp_path / "model")

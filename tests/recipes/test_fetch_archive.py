@@ -1,5 +1,6 @@
 """utils/fetch_archive: the folder appears when everything is checked and unpacked, or not at all."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -69,6 +70,40 @@ def test_a_cut_archive_leaves_nothing(run, tmp_path, archive):
     assert "cannot be unpacked" in result.stderr
     assert "Traceback" not in result.stderr
     assert [file.name for file in (tmp_path / "downloads").iterdir()] == ["release.tar.gz"]
+
+
+def damaged(tar, kind):
+    """The bytes of a tar archive of three files of two blocks each, damaged and then compressed as a whole."""
+    if kind == "bad block":
+        return gzip.compress(tar[:1024] + b"x" * 512 + tar[1536:])
+    if kind == "cut between members":
+        return gzip.compress(tar[:2048])
+    if kind == "cut between members, not compressed":
+        return tar[:2048]
+    whole = gzip.compress(tar)
+    return whole[:-8] + bytes(4) + whole[-4:]  # the checksum
+
+
+@pytest.mark.parametrize("kind", ["bad block", "cut between members", "cut between members, not compressed", "checksum"])
+def test_a_damaged_archive_leaves_nothing(run, tmp_path, archive, kind):
+    path = archive(("a", b"a" * 512), ("b", b"b" * 512), ("c", b"c" * 512))
+    path.write_bytes(damaged(gzip.decompress(path.read_bytes()), kind))
+    result = run("fetch_archive", path.as_uri(), "downloads/corpus")
+    assert result.returncode == 1
+    assert "release.tar.gz: cannot be unpacked" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [file.name for file in (tmp_path / "downloads").iterdir()] == ["release.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "url", ["corpus.tar.gz", "/tmp/corpus.tar.gz", "http://[::1/x.tar.gz", "https://host/", "gopher://host/x", "https://h/a b"]
+)
+def test_what_is_no_url_of_a_file_is_refused_in_one_line(run, tmp_path, url):
+    result = run("fetch_archive", url, "downloads/corpus")
+    assert result.returncode == 2
+    assert "is no URL of a file" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "downloads").exists()
 
 
 def test_a_failed_download_names_the_address_and_the_way_out(run, tmp_path):

@@ -214,3 +214,56 @@ def test_simulated_rooms_are_repeatable_and_fall_silent_after_their_direct_sound
         energy = samples**2
         assert (energy[: int(0.05 * rate)] == 0).all()
         assert energy[int(0.05 * rate) : int(0.1 * rate)].sum() > energy[int(0.1 * rate) :].sum()
+
+
+@pytest.mark.parametrize(("command", "option"), [("make_noise", "--num-each"), ("make_rooms", "--num-rooms")])
+def test_a_refused_run_changes_no_recording_and_one_that_is_told_to_changes_all(run, tmp_path, command, option):
+    def recordings():
+        return {file.name: file.read_bytes() for file in (tmp_path / "data/a_wav").iterdir()}
+
+    assert run(command, option, "2", "data/a").returncode == 0
+    before = recordings()
+    refused = run(command, option, "3", "--seed", "7", "data/a")
+    assert (refused.returncode, recordings()) == (1, before)
+    assert "--overwrite" in refused.stderr
+    assert "already done" in run(command, option, "2", "data/a").stderr
+    assert run(command, option, "2", "--seed", "7", "--overwrite", "data/a").returncode == 0
+    after = recordings()
+    assert not set(after.values()) & set(before.values())
+
+
+def test_recordings_of_someone_else_are_not_replaced_and_none_is_added(run, tmp_path):
+    (tmp_path / "data/a_wav").mkdir(parents=True)
+    own = tmp_path / "data/a_wav/room-0001.flac"
+    own.write_bytes(b"mine")
+    result = run("make_rooms", "--num-rooms", "3", "data/a")
+    assert result.returncode == 1
+    assert "room-0001.flac: exists and holds something else" in result.stderr
+    assert list((tmp_path / "data/a_wav").iterdir()) == [own] and own.read_bytes() == b"mine"
+
+
+def test_a_recording_that_was_lost_is_made_again(run, tmp_path):
+    assert run("make_rooms", "--num-rooms", "2", "data/a").returncode == 0
+    lost = tmp_path / "data/a_wav/room-0001.flac"
+    before = lost.read_bytes()
+    lost.unlink()
+    assert run("make_rooms", "--num-rooms", "2", "data/a").returncode == 0
+    assert lost.read_bytes() == before
+
+
+def test_noise_named_with_blanks_gets_ids_without(run, tmp_path):
+    write_audio(tmp_path / "noise/001 - Dog bark/1 a.wav")
+    result = run("prepare_noise", "noise", "data/noise")
+    assert result.returncode == 0, result.stderr
+    assert DataDir.read(tmp_path / "data/noise").spk2utt == {"001_-_Dog_bark": ["001_-_Dog_bark-1_a"]}
+    assert validate(tmp_path / "data/noise", read_data=True) == []
+
+
+@pytest.mark.parametrize("names", [("rain/a.wav", "rain/a.flac"), ("rain/a b.wav", "rain/a_b.wav"), ("rain/a\nb.wav",)])
+def test_noise_that_cannot_be_told_apart_or_named_is_refused_in_one_line(run, tmp_path, names):
+    for name in names:
+        write_audio(tmp_path / "noise" / name)
+    result = run("prepare_noise", "noise", "data/noise")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1 and "rename" in result.stderr
+    assert not (tmp_path / "data/noise").exists()

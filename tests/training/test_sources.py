@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sv_toolkit.errors import ConfigError, DataError, ModelError
+from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError
+from sv_toolkit.io.archives import ScpReader, write_ark_scp
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
 from sv_toolkit.training.processes import Processes
@@ -125,4 +126,13 @@ def test_more_processes_than_utterances_of_a_batch_are_refused(data, tables, tmp
 
     monkeypatch.setattr("sv_toolkit.training.run.joined_processes", lambda *_: contextlib.nullcontext(Crowd()))
     with pytest.raises(ConfigError, match="13 processes cannot share a batch of 12 utterances"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+
+
+def test_features_made_anew_with_the_same_shapes_are_another_training(data, tables, tmp_path):
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+    index, reader = (data / "feats.scp").read_bytes(), ScpReader(data / "feats.scp")
+    write_ark_scp(data, "feats", {key: reader.read(key) + 1 for key in reader})
+    assert (data / "feats.scp").read_bytes() == index
+    with pytest.raises(OutputError, match=r"differs in data\.train\.digest"):
         run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))

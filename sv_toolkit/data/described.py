@@ -1,0 +1,78 @@
+"""Manifests that say how features were made, for data directories that are made of others: models are compared with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.errors import DataError
+from sv_toolkit.io.manifest import Manifest, describe_bytes, made_with, manifest_path, manifest_text, read_manifest
+from sv_toolkit.io.tables import format_table, place
+
+FEATURE_KINDS = ("fbank", "mfcc")  # names of the manifests beside feats.scp
+DESCRIBED = {**dict.fromkeys(FEATURE_KINDS, ("feats.scp", "utt2num_frames")), "vad": ("vad.scp",)}  # tables by manifest
+
+_log = logging.getLogger("sv_toolkit")
+
+
+def carried(sources: Sequence[DataDir], tables: Mapping[str, Mapping[str, str]], out: Path) -> dict[str, str]:
+    """Manifests by file name for the `tables` that are taken from the `sources` to the directory `out`.
+
+    A manifest that not all of them have, or in which they do not agree, is left out with a warning.
+
+    Raises:
+        DataError: the features of two sources were made in different ways.
+    """
+    if "feats.scp" in tables:
+        _refuse_other_features(sources)
+    texts = {}
+    for kind, names in DESCRIBED.items():
+        job = _common_job(kind, sources) if names[0] in tables else None
+        if job is not None:
+            contents = {name: format_table(tables[name]).encode() for name in names if name in tables}
+            files = {name: describe_bytes(out / name, content) for name, content in contents.items()}
+            texts[manifest_path(out, kind).name] = manifest_text(Manifest(kind, job, {"utterances": len(tables[names[0]])}, files))
+    return texts
+
+
+def _refuse_other_features(sources: Sequence[DataDir]) -> None:
+    known = {data.path: made for data in sources if (made := _feature_configs(data.path))}
+    for path, made in known.items():
+        first, wanted = next(iter(known.items()))
+        if made != wanted:
+            what = _difference(made, wanted, place(first))
+            raise DataError(f"{place(path)}: {what}; extract one of them again with the command and the options of the other")
+
+
+def _feature_configs(path: Path) -> dict[str, Any]:
+    found = {kind: made_with(path, kind) for kind in FEATURE_KINDS}
+    return {kind: config for kind, config in found.items() if config is not None}
+
+
+def _difference(made: dict[str, Any], wanted: dict[str, Any], first: str) -> str:
+    if made.keys() != wanted.keys():
+        return f"the features are of the kind {' and '.join(made)}, those of {first} of the kind {' and '.join(wanted)}"
+    kind = next(kind for kind in made if made[kind] != wanted[kind])
+    own, other = made[kind], wanted[kind]
+    options = [
+        f"{key} {own.get(key)} instead of {other.get(key)}" for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)
+    ]
+    return f"{kind} was made with other options than in {first}: {', '.join(options)}"
+
+
+def _common_job(kind: str, sources: Sequence[DataDir]) -> dict[str, Any] | None:
+    """What the jobs of all sources say alike; None where there is no word of all of them about the options."""
+    manifests = [read_manifest(data.path, kind) for data in sources]
+    jobs = [manifest.job for manifest in manifests if manifest is not None]
+    if not jobs:
+        return None
+    common = {key: value for key, value in jobs[0].items() if all(job.get(key) == value for job in jobs)}
+    if len(jobs) == len(sources) and "config" in common:
+        return common
+    lacking = next((data for data, manifest in zip(sources, manifests) if manifest is None), None)
+    why = f"{place(lacking.path)} does not have it" if lacking is not None else "the options in it differ"
+    _log.warning("%s.manifest.json is left out: %s; how this was made is not known to commands any more", kind, why)
+    return None
