@@ -69,12 +69,11 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
     """
     folder, job = options.folder, describe_job(config, options)
     with locked(folder):
-        if options.overwrite:
-            _clear(folder)
-        if is_finished(folder, NAME, job):
+        if not options.overwrite and is_finished(folder, NAME, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(folder))
             return False
-        _refuse_other_job(folder, job)
+        if not options.overwrite:
+            _refuse_other_job(folder, job)
         opened.cache_clear()
         frames = opened(options.data, config.frames, options.posteriors)
         num_jobs = options.num_jobs or available_cpus()
@@ -137,10 +136,12 @@ def _background_job(job: dict[str, Any]) -> dict[str, Any]:
 
 def _background(source: Source, config: IvectorConfig, options: Options, job: dict[str, Any]) -> FullGmm:
     path, own = options.folder / UBM, _background_job(job)
-    if is_finished(options.folder, UBM_NAME, own):
+    if not options.overwrite and is_finished(options.folder, UBM_NAME, own):
         logger.info("%s: background model already there", plain(path))
         return make_gmm(read_arrays(path, gmm_shapes(config.ubm.num_components, source.frames.dim)), path)
     gmm = train_ubm(source, config.ubm) if options.posteriors is None else ubm_of_posteriors(source, config.ubm)
+    if options.overwrite:  # only now: data or options that cannot be used leave what was there
+        _clear(options.folder)
     write_arrays(path, gmm_arrays(gmm))
     write_manifest(options.folder, Manifest(UBM_NAME, own, {"components": len(gmm.weights)}, {UBM: describe_file(path)}))
     return gmm

@@ -89,12 +89,14 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
         logger.setLevel(logging.ERROR)  # the first one speaks for all
     device = _own_device(choose_device(options.device))
     config = without_absent_vad(config, [given.path for given in options.sources])
+    _refuse_own_start(options)
     with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):
         job = describe_job(config, options, processes)
-        if is_finished(options.folder, MANIFEST, job):
+        if not options.overwrite and is_finished(options.folder, MANIFEST, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(options.folder))
             return resume.Progress(finished=True)
-        _refuse_other_job(options.folder, job)
+        if not options.overwrite:
+            _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
         keep_freed_memory(1 << 30)
         return _train(config, options, job, device, processes)
@@ -111,7 +113,7 @@ def _own_device(device: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def _prepared(options: Options, processes: Processes) -> Iterator[None]:
-    """The folder locked, and cleared where asked for, by the first process; the others wait."""
+    """The folder locked by the first process; the others wait."""
     if not processes.is_first:
         processes.wait()
         yield
@@ -120,8 +122,6 @@ def _prepared(options: Options, processes: Processes) -> Iterator[None]:
         sentence = loose_permissions(options.folder)
         if sentence:
             logger.warning("%s", sentence)
-        if options.overwrite:
-            _clear(options.folder)
         processes.wait()
         yield
 
@@ -189,6 +189,10 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         should_stop=options.should_stop,
         processes=processes,
     )
+    if options.overwrite:  # only now: data or options that cannot be used leave what was there
+        if processes.is_first:
+            _clear(options.folder)
+        processes.wait()
     progress = trainer.run()
     if progress.finished and processes.is_first:
         _finish(trainer, description, sources, speakers, job, options.folder)
@@ -268,6 +272,12 @@ def _introduce(
         " + ".join(term.name for term in config.loss.terms), config.batch.num_speakers, config.batch.num_utterances, config.trainer.steps, device,
         f", {options.threads} threads" if device.type == "cpu" else "", f", {processes.number} processes" if processes.number > 1 else "",
     )  # fmt: skip
+
+
+def _refuse_own_start(options: Options) -> None:
+    own = [options.folder.resolve(), (options.folder / "last").resolve()]
+    if options.init is not None and options.init.resolve() in own:
+        raise OutputError(f"{plain(options.folder)}: holds the model that --init names, and would replace it; give another folder")
 
 
 def _refuse_other_job(folder: Path, job: dict[str, Any]) -> None:

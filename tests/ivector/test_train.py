@@ -10,7 +10,7 @@ import logging
 import numpy as np
 import pytest
 
-from sv_toolkit.errors import ConfigError, ModelError, OutputError, TooManyBadError
+from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError, TooManyBadError
 from sv_toolkit.extraction.pipeline import RunOptions
 from sv_toolkit.io.archives import ScpReader, read_vectors, write_ark_scp
 from sv_toolkit.io.manifest import read_manifest
@@ -186,3 +186,18 @@ def test_features_of_another_width_are_refused(model, make_data, rng, tmp_path):
     write_ark_scp(test, "feats", {key: reader.read(key)[:, :2].copy() for key in reader})
     with pytest.raises(ModelError, match="features have 2 columns, .* needs 3"):
         extract_ivectors(model, test, tmp_path / "out", ONE_JOB)
+
+
+@pytest.mark.parametrize("wrong", ["data", "components"])
+def test_overwriting_leaves_the_system_where_the_inputs_cannot_be_used(small, data, model, tmp_path, wrong):
+    before = content(model)
+    config = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=10**6)) if wrong == "components" else small
+    with pytest.raises(DataError):
+        train(config, tmp_path / "absent" if wrong == "data" else data, model, overwrite=True)
+    assert content(model) == before
+
+
+def test_overwriting_trains_anew_though_the_same_work_is_done(small, data, model):
+    before, written = content(model), (model / "ubm.safetensors").stat().st_mtime_ns
+    assert train(small, data, model, overwrite=True)
+    assert content(model) == before and (model / "ubm.safetensors").stat().st_mtime_ns > written

@@ -1,0 +1,55 @@
+"""From data directories to a model folder: what is there stays until something better can be made of what was given."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import pytest
+
+from sv_toolkit.errors import OutputError, SvError
+from sv_toolkit.training.config import train_config
+from sv_toolkit.training.run import Options, run_training
+
+
+@pytest.fixture(autouse=True)
+def hear_warnings(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+
+
+@pytest.fixture
+def model(data, tables, tmp_path):
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+    return tmp_path / "exp"
+
+
+def digests(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("missing", ["data", "valid", "init", "noise", "speakers"])
+def test_overwriting_leaves_the_model_where_the_inputs_cannot_be_used(data, model, tables, tmp_path, missing):
+    before, absent = digests(model), tmp_path / "absent"
+    tables["augment"] = {"noise_probability": 0.5}
+    if missing == "speakers":
+        tables["batch"]["num_speakers"] = 40
+    given = {"data": {"data": absent}, "speakers": {}}.get(missing, {missing: absent})
+    with pytest.raises(SvError):
+        run_training(train_config(tables, "x"), Options(**{"data": data, "folder": model, "overwrite": True, **given}))
+    assert digests(model) == before
+
+
+def test_overwriting_trains_anew_though_the_same_work_is_done(data, model, tables):
+    before, written = digests(model), (model / "model.safetensors").stat().st_mtime_ns
+    assert run_training(train_config(tables, "x"), Options(data, model, overwrite=True)).step == 12
+    assert digests(model) == before and (model / "model.safetensors").stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("part", [".", "last"])
+def test_a_model_does_not_start_from_what_it_replaces(data, model, tables, part):
+    before = digests(model)
+    with pytest.raises(OutputError, match="--init.*another folder"):
+        run_training(train_config(tables, "x"), Options(data, model, init=model / part, overwrite=True))
+    assert digests(model) == before
