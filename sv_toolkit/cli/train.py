@@ -110,11 +110,15 @@ def command(
     from sv_toolkit.training.run import Options, run_training
     from sv_toolkit.training.sources import NamedData
 
+    held_out = tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid))
+    named = tuple(NamedData(*parse_source(source)) for source in sources)
+    refuse_same_names("--train", [given.name for given in named])
+    refuse_same_names("--valid", [given.name for given in held_out])
     stop, exp = StopRequest(), paths[-1]
     options = Options(
-        data=tuple(NamedData(*parse_source(source)) for source in sources) or paths[0],
+        data=named or paths[0],
         folder=exp,
-        valid=tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid)) or None,
+        valid=held_out or None,
         noise=noise,
         device=device,
         threads=threads or threads_per_process(available_cpus()),
@@ -157,6 +161,13 @@ def parse_valid(text: str, number: int) -> tuple[str, Path]:
     if colon and path and NAME.fullmatch(name):
         return name, Path(path)
     return "dev" if number == 0 else f"dev{number + 1}", Path(text)
+
+
+def refuse_same_names(option: str, names: list[str]) -> None:
+    """Stop where a name is given twice: data without a name of its own is called dev, dev2, ..."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"several data directories are called {twice!r}; give each its own NAME:DIR", param_hint=option)
 
 
 def threads_per_process(cpus: int) -> int:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.config import build, convert, read_config, require_range
+from sv_toolkit.config import as_table, build, convert, read_config, require_range
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs
+from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs, loss_table
 from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
@@ -238,6 +238,14 @@ def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
             raise ConfigError(f"{plain(path)}: {plain(section)} needs a table, got {type(table).__name__}")
         table[name] = value
     return train_config(tables, plain(path))
+
+
+def as_tables(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as the TOML tables it came from, every default filled in."""
+    tables = as_table(config)
+    tables["network"] = {"name": config.network.name, **tables["network"]["options"]}
+    tables["loss"] = loss_table(config.loss)
+    return tables
 
 
 def _named(table: Any, default: str, entry: Any, where: str) -> NamedConfig:

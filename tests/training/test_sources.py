@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from sv_toolkit.errors import ConfigError, DataError, ModelError
+from sv_toolkit.errors import ConfigError, DataError, ModelError, SvError
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
 from sv_toolkit.training.processes import Processes
-from sv_toolkit.training.run import Options, run_training
+from sv_toolkit.training.run import Options, describe_job, run_training
 from sv_toolkit.training.sources import NamedData, load_sources
 
 
 @pytest.fixture(autouse=True)
-def hear_warnings(monkeypatch):
+def hear_warnings(monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
-    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "level", logging.INFO)
+    caplog.set_level(logging.INFO, "sv_toolkit")
 
 
 @pytest.fixture
@@ -126,3 +126,27 @@ def test_more_processes_than_utterances_of_a_batch_are_refused(data, tables, tmp
     monkeypatch.setattr("sv_toolkit.training.run.joined_processes", lambda *_: contextlib.nullcontext(Crowd()))
     with pytest.raises(ConfigError, match="13 processes cannot share a batch of 12 utterances"):
         run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+
+
+@pytest.mark.parametrize("part", ["data", "valid"])
+def test_another_order_is_another_training_whether_it_has_finished_or_not(sources, data, tables, tmp_path, part):
+    """The place of a source seeds its batches; the first held-out set decides which model is best."""
+    config, given = train_config(tables, "x"), {"data": data, part: sources}
+    other = {**given, part: sources[::-1]}
+    run_training(config, Options(folder=tmp_path / "done", **given))
+    run_training(config, Options(folder=tmp_path / "begun", should_stop=lambda: True, **given))
+    for name in ("done", "begun"):
+        with pytest.raises(SvError, match=f"differs in order.{'train' if part == 'data' else 'valid'}; give --overwrite"):
+            run_training(config, Options(folder=tmp_path / name, **other))
+        assert run_training(config, Options(folder=tmp_path / name, **given)).finished
+
+
+def test_one_source_has_no_order_so_that_its_job_is_what_it_was(data, valid, tables, tmp_path):
+    assert "order" not in describe_job(train_config(tables, "x"), Options(data, tmp_path / "exp", valid), Processes())
+
+
+@pytest.mark.parametrize(("part", "option"), [("data", "--train"), ("valid", "--valid")])
+def test_two_sources_of_one_name_are_refused(data, tmp_path, part, option):
+    twice = (NamedData("a", data), NamedData("a", tmp_path))
+    with pytest.raises(ConfigError, match=f"{option}: a names several data directories; give each its own NAME:DIR"):
+        Options(**{"data": data, "folder": tmp_path / "exp", part: twice})
