@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
 from sv_toolkit.io.files import sha256_file
@@ -100,13 +101,5 @@ def refuse_other_features(model: Path, description: Description, frames: Frames)
     Raises:
         ModelError: names the dimensions, or the options that differ.
     """
-    data, index = frames.index.path, frames.index
-    if index.dim != description.feature_dim:
-        raise ModelError(f"{plain(data)}: features have {index.dim} columns, {plain(model)} needs {description.feature_dim}")
-    made = index.made_by()
-    for kind in sorted(made.keys() & description.features.keys()):
-        own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [key for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
-        if differing:
-            shown = "; ".join(f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in differing)
-            raise ModelError(f"{plain(data)}: {kind} was made with other options than those {plain(model)} was trained on: {shown}")
+    use_vad = description.config.frames.use_vad
+    refuse_unlike(frames.index, description.feature_dim, description.features, use_vad, f"the model {plain(model)}")

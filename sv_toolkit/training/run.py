@@ -173,12 +173,12 @@ def describe_job(config: TrainConfig, options: Options, processes: Processes) ->
 def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: torch.device, processes: Processes) -> resume.Progress:
     sources, speakers, index = load_sources(config, options.sources, options.max_bad)
     held_out = load_held_out(config, options.held_out, index, speakers, options.max_bad)
-    augment = load_augment(config, options.noise, options.reverb, index.dim)
+    augment = load_augment(config, options.noise, options.reverb, index)
     torch.manual_seed(config.trainer.seed)
     description = describe_model(config, index, job)
     network = make_network(description)
     if options.init is not None:
-        start_from(network, options.init, options.init_skip)
+        start_from(network, options.init, options.init_skip, index)
     loss = make_loss(config.loss, LossSize(len(speakers), config.network.options.embedding_dim))
     _introduce(config, sources, len(speakers), network, device, options, processes)
     trainer = Trainer(

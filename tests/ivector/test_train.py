@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -201,3 +202,17 @@ def test_overwriting_trains_anew_though_the_same_work_is_done(small, data, model
     before, written = content(model), (model / "ubm.safetensors").stat().st_mtime_ns
     assert train(small, data, model, overwrite=True)
     assert content(model) == before and (model / "ubm.safetensors").stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("use_vad", [True, False])
+def test_other_decisions_are_refused_only_where_the_system_reads_them(small, data, tmp_path, use_vad):
+    def say(kind):
+        manifest = {"format": 1, "job": {"config": {"kind": kind}}, "counts": {}, "files": {}}
+        (data / "vad.manifest.json").write_text(json.dumps(manifest))
+
+    say("webrtc")
+    train(dataclasses.replace(small, frames=dataclasses.replace(small.frames, use_vad=use_vad)), data, tmp_path / "model")
+    say("energy")
+    refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
+    with refusal:
+        extract_ivectors(tmp_path / "model", data, tmp_path / "out", ONE_JOB)

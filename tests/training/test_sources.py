@@ -150,3 +150,37 @@ def test_two_sources_of_one_name_are_refused(data, tmp_path, part, option):
     twice = (NamedData("a", data), NamedData("a", tmp_path))
     with pytest.raises(ConfigError, match=f"{option}: a names several data directories; give each its own NAME:DIR"):
         Options(**{"data": data, "folder": tmp_path / "exp", part: twice})
+
+
+@pytest.mark.parametrize("part", ["data", "valid", "noise", "reverb"])
+@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
+def test_features_made_in_another_way_are_refused_wherever_they_come_from(data, make_data, rng, say_how, tables, tmp_path, part, kind):
+    other = make_data(tmp_path / "other", rng, prefix="o")
+    say_how(data, "fbank", low_freq=20.0)
+    say_how(other, kind, low_freq=64.0)
+    tables["augment"] = {"noise_probability": 0.5, "reverb_probability": 0.5}
+    given = {"data": data, part: (NamedData("a", data), NamedData("b", other)) if part == "data" else other}
+    with pytest.raises(ModelError, match="low_freq 64.0 instead of 20.0" if kind == "fbank" else "are mfcc, .* needs fbank"):
+        run_training(train_config(tables, "x"), Options(folder=tmp_path / "exp", **given))
+
+
+@pytest.mark.parametrize("use_vad", [True, False])
+def test_decisions_made_in_another_way_are_refused_where_they_are_read(data, valid, say_how, tables, tmp_path, use_vad):
+    say_how(data, "vad", kind="webrtc")
+    say_how(valid, "vad", kind="energy")
+    tables["input"]["use_vad"] = use_vad
+    refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
+    with refusal:
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
+
+
+def test_weights_learned_from_other_features_are_no_start(data, make_data, rng, say_how, tables, tmp_path):
+    say_how(data, "fbank", low_freq=20.0)
+    say_how(data, "vad", kind="webrtc")
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "first"))
+    other = make_data(tmp_path / "other", rng, prefix="o")
+    say_how(other, "vad", kind="energy")
+    assert run_training(train_config(tables, "x"), Options(other, tmp_path / "second", init=tmp_path / "first")).finished
+    say_how(other, "mfcc", low_freq=20.0)
+    with pytest.raises(ModelError, match="are mfcc, the model .*first needs fbank"):
+        run_training(train_config(tables, "x"), Options(other, tmp_path / "third", init=tmp_path / "first"))
