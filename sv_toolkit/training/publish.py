@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from sv_toolkit import __version__
 from sv_toolkit.data.feature_index import FeatureIndex
-from sv_toolkit.errors import plain
+from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.io.files import whole_binary, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
 from sv_toolkit.models.store import Description, load_weights, make_network, save_model
@@ -36,7 +36,7 @@ def describe_model(config: TrainConfig, index: FeatureIndex, job: dict[str, Any]
 
 
 def publish(
-    trainer: Trainer, description: Description, sources: list[Source], speakers: list[str], job: dict[str, Any], folder: Path
+    trainer: Trainer, description: Description, sources: list[Source], speakers: list[str], left_out: dict[str, str], folder: Path
 ) -> None:
     """Best and last model, the loss's own weights, what was left out, and last of all the manifest."""
     progress = trainer.progress
@@ -51,9 +51,7 @@ def publish(
     with whole_binary(folder / "loss.safetensors") as stream:
         stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in trainer.loss.state_dict().items()}))
     write_text(folder / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
-    left_out = {utterance: reason for source in sources for utterance, reason in source.examples.left_out.items()}
-    lines = [f"{plain(utterance)}\tsv-train\t{plain(reason)}\n" for utterance, reason in sorted(left_out.items())]
-    write_text(folder / "skipped.tsv", "".join(lines))
+    write_skipped(folder, "sv-train", left_out)
     counts = {
         "speakers": len(speakers),
         "utterances": sum(len(own) for source in sources for own in source.examples.by_speaker),
@@ -62,4 +60,4 @@ def publish(
     }
     names = ["model.safetensors", "model.json", "last/model.safetensors", "last/model.json", "loss.safetensors", "speakers.txt"]
     names += ["train.jsonl", "skipped.tsv", *(path.name for path in resume.checkpoints(folder))]
-    write_manifest(folder, Manifest(MANIFEST, job, counts, {name: describe_file(folder / name) for name in names}))
+    write_manifest(folder, Manifest(MANIFEST, trainer.job, counts, {name: describe_file(folder / name) for name in names}))

@@ -186,7 +186,7 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         network=network,
         loss=loss,
         steps=lambda steps: prefetch(sources, augment, config.trainer.seed, steps, processes.rank, processes.number),
-        validate=held_out,
+        validate=(lambda network: {name: measure(network) for name, measure in held_out.items()}) if held_out else None,
         folder=options.folder,
         job=job,
         device=device,
@@ -206,7 +206,9 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         processes.wait()
     progress = trainer.run()
     if progress.finished and processes.is_first:
-        publish(trainer, description, sources, speakers, job, options.folder)
+        left_out = [own for one in held_out.values() for own in one.left_out.items()]
+        left_out += [own for source in sources for own in source.examples.left_out.items()]
+        publish(trainer, description, sources, speakers, dict(left_out), options.folder)
     return progress
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.data.feature_making import refuse_unlike
@@ -86,11 +84,10 @@ def _load(config: TrainConfig, index: FeatureIndex, own: SourceConfig, max_bad: 
 
 def load_held_out(
     config: TrainConfig, valid: tuple[NamedData, ...], index: FeatureIndex, speakers: list[str], max_bad: int
-) -> Callable[[nn.Module], dict[str, float]] | None:
-    """What gives the EERs of a network on sets of held-out speakers by name, or None without them."""
+) -> dict[str, HeldOut]:
+    """Sets of held-out speakers by name; they give the EERs of a network."""
     if not valid:
         logger.info("no --valid data: no dev EER, and the model of the last step is kept")
-        return None
     held_out = {}
     for given in valid:
         own = FeatureIndex(given.path, need_vad=config.input.use_vad)
@@ -101,7 +98,7 @@ def load_held_out(
             )
         refuse_unlike(own, index.dim, index.made_by(), config.input.use_vad, "the training data")
         held_out[given.name] = HeldOut(own, config.input, config.windows, max_bad)
-    return lambda network: {name: measure(network) for name, measure in held_out.items()}
+    return held_out
 
 
 def load_augment(config: TrainConfig, noise: Path | None, reverb: Path | None, index: FeatureIndex) -> Augment:

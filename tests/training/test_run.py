@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 
+import numpy as np
 import pytest
 
 from sv_toolkit.errors import OutputError, SvError
+from sv_toolkit.io.archives import ScpReader, write_ark_scp
 from sv_toolkit.training.config import train_config
 from sv_toolkit.training.run import Options, run_training
 
@@ -53,3 +55,27 @@ def test_a_model_does_not_start_from_what_it_replaces(data, model, tables, part)
     with pytest.raises(OutputError, match="--init.*another folder"):
         run_training(train_config(tables, "x"), Options(data, model, init=model / part, overwrite=True))
     assert digests(model) == before
+
+
+def skipped(folder):
+    return [line.split("\t") for line in (folder / "skipped.tsv").read_text().splitlines()]
+
+
+def test_held_out_utterances_that_cannot_be_used_are_named_in_the_log_and_in_the_list(data, valid, tables, tmp_path, caplog):
+    reader = ScpReader(valid / "feats.scp")
+    features = {utterance: reader.read(utterance).copy() for utterance in reader}
+    features["v00-u0"][3, 2] = np.nan
+    write_ark_scp(valid, "feats", features)
+    write_ark_scp(valid, "vad", {key: np.full(len(rows), float(key != "v01-u1"), np.float32) for key, rows in features.items()})
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid, max_bad=1))
+    assert skipped(tmp_path / "exp") == [
+        ["v00-u0", "sv-train", "held out: v00-u0: features are not finite (NaN or infinite); extract them again"],
+        ["v01-u1", "sv-train", "held out: 0 frames of speech, at least 3 are needed"],
+    ]
+    assert "2 utterances are left out (skipped.tsv has all): v00-u0: held out: v00-u0: features are not finite" in caplog.text
+
+
+def test_what_other_commands_skipped_stays_in_the_list(data, tables, tmp_path):
+    (data / "skipped.tsv").write_text("a-1\tsv-extract-fbank\tsilent\n")
+    run_training(train_config(tables, "x"), Options(data, data))
+    assert skipped(data) == [["a-1", "sv-extract-fbank", "silent"]]
