@@ -92,6 +92,8 @@ class Trainer:
                 self._report()
             if number % trainer.valid_interval == 0 or number == trainer.steps:
                 self._look()
+                if self.progress.finished and self.progress.sums:  # stopped early, between two reports
+                    self._report()
                 self._save(regular=True)
             if self.progress.finished:
                 break

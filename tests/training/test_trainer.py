@@ -171,6 +171,14 @@ def test_early_stopping_ends_a_run_that_no_longer_improves(data, valid, tables, 
     assert "stopped early at step 12" in caplog.text
 
 
+def test_what_was_learned_since_the_last_report_is_reported_when_a_run_stops_early(data, valid, tables, tmp_path):
+    tables["trainer"].update(steps=200, valid_interval=3, patience=1, log_interval=100)
+    tables["optimizer"]["learning_rate"] = 1e-9
+    progress = run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
+    records = [json.loads(line) for line in (tmp_path / "exp/train.jsonl").read_text().splitlines()]
+    assert progress.step < 100 and [record["step"] for record in records if "loss" in record] == [progress.step]
+
+
 def test_infinite_features_stop_training_before_any_weight_is_spoiled(tmp_path, make_data, rng, tables):
     data = make_data(tmp_path / "huge", rng)
     from sv_toolkit.io.archives import ScpReader
