@@ -32,6 +32,7 @@ class Progress:
         stale: EERs since the best.
         sums: running sums for the next log line.
         scaler: state of the fp16 loss scaler.
+        records: number and digest of what was reported.
         finished: no step is left to do.
     """
 
@@ -41,6 +42,7 @@ class Progress:
     stale: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
 
 

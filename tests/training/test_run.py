@@ -79,3 +79,32 @@ def test_what_other_commands_skipped_stays_in_the_list(data, tables, tmp_path):
     (data / "skipped.tsv").write_text("a-1\tsv-extract-fbank\tsilent\n")
     run_training(train_config(tables, "x"), Options(data, data))
     assert skipped(data) == [["a-1", "sv-extract-fbank", "silent"]]
+
+
+def stopped_at(step):
+    left = iter(range(step - 1))
+    return lambda: next(left, None) is None
+
+
+@pytest.mark.parametrize("change", [lambda lines: lines[:1], lambda lines: [lines[0].replace("1", "2"), *lines[1:]]])
+def test_records_that_were_lost_or_changed_before_a_run_goes_on_are_missed(data, tables, tmp_path, caplog, change):
+    tables["trainer"]["log_interval"] = 2
+    config, exp = train_config(tables, "x"), tmp_path / "exp"
+    run_training(config, Options(data, exp, should_stop=stopped_at(7)))
+    lines = (exp / "train.jsonl").read_text().splitlines(keepends=True)
+    (exp / "train.jsonl").write_text("".join(change(lines)))
+    run_training(config, Options(data, exp))
+    assert f"train.jsonl: is not what was written up to step 7: {len(change(lines))} records, there were 3" in caplog.text
+
+
+def test_the_log_of_a_finished_run_is_missed(data, model, tables, caplog):
+    (model / "train.jsonl").unlink()
+    run_training(train_config(tables, "x"), Options(data, model))
+    assert "train.jsonl: is not what was written up to step 12: 0 records, there were 3" in caplog.text
+
+
+def test_a_run_that_goes_on_with_its_own_records_does_not_miss_any(data, valid, tables, tmp_path, caplog):
+    for count in (1, 4, 2):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid, should_stop=stopped_at(count)))
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
+    assert "is not what was written" not in caplog.text
