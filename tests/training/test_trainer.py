@@ -136,6 +136,47 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(data, tables, tmp_pat
     assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
 
 
+def rewritten(path, change):
+    """The checkpoint with other text in its header, of the same length or not."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = change(content[8 : 8 + size])
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.replace(b'\\"step\\": 9', b'\\"step\\": 8'),
+        lambda header: header.replace(b'\\"num_steps\\": ', b'\\"num_steps\\": 1'),
+        lambda header: header.replace(b'"network.linear.bias":{"dtype":"F32"', b'"network.linear.bias":{"dtype":"I32"'),
+        lambda header: header.replace(
+            b'"network.linear.weight":{"dtype":"F32","shape":[4,4]', b'"network.linear.weight":{"dtype":"F32","shape":[2,8]'
+        ),
+    ],
+    ids=["step", "sum", "type", "shape"],
+)
+def test_a_header_that_was_changed_counts_as_damage(data, tables, tmp_path, caplog, change):
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "whole"))
+    run_training(config, Options(data, tmp_path / "broken", should_stop=stop_after(9)))
+    newest = resume.checkpoints(tmp_path / "broken")[0]
+    before = newest.read_bytes()
+    rewritten(newest, change)
+    assert newest.read_bytes() != before
+    run_training(config, Options(data, tmp_path / "broken"))
+    assert "checksum mismatch" in caplog.text and "falling back to the previous checkpoint" in caplog.text
+    assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_format_is_refused_with_the_way_out(data, tables, tmp_path):
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "exp", should_stop=stop_after(3)))
+    rewritten(resume.checkpoints(tmp_path / "exp")[0], lambda header: header.replace(b'\\"format\\": 2, ', b""))
+    with pytest.raises(ModelError, match="checkpoint format 1, this version reads 2; give --overwrite, or another folder"):
+        run_training(config, Options(data, tmp_path / "exp"))
+
+
 def test_another_configuration_in_the_same_folder_is_refused_by_key(data, tables, tmp_path):
     run_training(train_config(tables, "x"), Options(data, tmp_path / "done"))
     run_training(train_config(tables, "x"), Options(data, tmp_path / "half", should_stop=stop_after(5)))
