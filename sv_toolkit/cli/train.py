@@ -38,7 +38,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 @click.option("--reverb", type=DIRECTORY, help="Data directory of features of room impulse responses for augmentation.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; a resumed run needs the same number.  [default: all processors]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of every random choice; overrides the configuration.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice; overrides the configuration.")
 @click.option("--speakers-per-batch", type=click.IntRange(min=1), help="Overrides batch.num_speakers.")
 @click.option(
     "--window-frames", type=click.IntRange(min=1), help="One fixed crop length: overrides batch.min_frames, max_frames and shortest."

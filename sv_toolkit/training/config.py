@@ -14,6 +14,8 @@ from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
 
+LARGEST_SEED = 2**32 - 1  # generators of torch take 64 bits, and those of steps and rows are made of the seed by multiplication
+
 
 @dataclass(frozen=True)
 class BatchConfig:
@@ -137,7 +139,7 @@ class TrainerConfig:
         for name in ("steps", "log_interval", "valid_interval"):
             require_range(name, getattr(self, name), 1)
         require_range("patience", self.patience, 0)
-        require_range("seed", self.seed, 0)
+        require_range("seed", self.seed, 0, LARGEST_SEED)
         require_range("average", self.average, 0, 0.99999)
         require_range("preload_gb", self.preload_gb, 0)
         require_range("chunk_utterances", self.chunk_utterances, 0)
