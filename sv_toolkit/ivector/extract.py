@@ -41,6 +41,9 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
     _system.cache_clear()
     frames = opened(data, description.config.frames, posteriors)
     refuse_other_features(model, description, frames)
+    num_classes = description.config.ubm.num_components
+    if posteriors is not None and frames.num_classes != num_classes:
+        raise ModelError(f"{plain(posteriors)}: posteriors have {frames.num_classes} columns, the model {plain(model)} needs {num_classes}")
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
     extra = {"model": known["sha256"], "posteriors": None if posteriors is None else sha256_file(posteriors)}
     extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=("utt2spk", "feats.scp", "vad.scp"), is_data_dir=False)

@@ -161,10 +161,22 @@ def _statistics(source: Source, align: Align, gmm: FullGmm, work: Path, job: dic
 
 def _shard_statistics(key: tuple[Any, ...], align: Align, gmm: FullGmm, place: Path, utterances: list[str]) -> Path:
     path = place / f"{digest_of(utterances)[:16]}.safetensors"
-    if not path.exists():
+    if not _is_whole(path, len(utterances), gmm):
         counts, sums = utterance_statistics(opened(*key), utterances, align)
         write_arrays(path, {"counts": counts, "sums": whiten(counts, sums, gmm)})
     return path
+
+
+def _is_whole(path: Path, num_utterances: int, gmm: FullGmm) -> bool:
+    """Whether statistics lie there that can be used; what a full or failing disk left of them is made again."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes = {"counts": [num_utterances, len(gmm.weights)], "sums": [num_utterances, *gmm.means.shape]}
+    try:
+        with safe_open(path, framework="np") as stream:  # compares the size of the file with its header
+            return all(stream.get_slice(name).get_shape() == shape for name, shape in shapes.items())
+    except (SafetensorError, OSError):
+        return False
 
 
 def _total_variability(files: list[Path], gmm: FullGmm, config: IvectorConfig, num_jobs: int) -> tuple[TotalVariability, list[float]]:

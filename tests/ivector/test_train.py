@@ -119,6 +119,18 @@ def test_statistics_that_are_there_are_not_made_again(small, data, tmp_path, mon
     assert train(small, data, tmp_path / "model") is True
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: content.replace(b"sums", b"some")])
+def test_damaged_statistics_are_made_again(small, data, model, tmp_path, monkeypatch, damage):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_total_variability", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(small, data, tmp_path / "again")
+    shard = next((tmp_path / "again/.statistics").rglob("*.safetensors"))
+    shard.write_bytes(damage(shard.read_bytes()))
+    train(small, data, tmp_path / "again")
+    assert content(tmp_path / "again") == content(model)
+
+
 def test_other_options_do_not_replace_a_system_unasked(small, data, model):
     before = content(model)
     larger = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=5))
@@ -169,6 +181,23 @@ def test_posteriors_of_another_source_take_the_place_of_the_background_model(sma
         extract_ivectors(model, data, tmp_path / "none", ONE_JOB, scp)
     with pytest.raises(ConfigError, match="give --num-components 3"):
         train(small, data, tmp_path / "wrong", posteriors=scp)
+
+
+def test_posteriors_of_another_number_of_classes_are_refused_or_skipped(small, data, tmp_path):
+    scp = posteriors_of(data, tmp_path / "post")
+    three = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=3))
+    train(three, data, tmp_path / "given", posteriors=scp)
+    with pytest.raises(ModelError, match="posteriors have 4 columns, the model .*given needs 3"):
+        extract_ivectors(tmp_path / "given", data, tmp_path / "out", ONE_JOB, posteriors_of(data, tmp_path / "four", 4))
+    reader = ScpReader(scp)
+    given = {key: reader.read(key).copy() for key in reader}
+    given["s01-u2"] = given["s01-u2"][:, :2] / 2
+    mixed = write_ark_scp(tmp_path, "mixed", given)
+    with pytest.raises(TooManyBadError, match="s01-u2: posteriors have 2 columns, the others have 3"):
+        train(three, data, tmp_path / "mixed", posteriors=mixed)
+    train(three, data, tmp_path / "mixed", posteriors=mixed, max_bad=1)
+    assert extract_ivectors(tmp_path / "given", data, tmp_path / "out", RunOptions(num_jobs=1, max_bad=1), mixed) == 29
+    assert "posteriors have 2 columns" in (tmp_path / "out/skipped.tsv").read_text()
 
 
 def test_features_made_in_another_way_are_refused(model, data, tmp_path):
