@@ -93,6 +93,8 @@ def command(
     """
     if len(paths) != (1 if sources else 2):
         raise click.UsageError("give EXP alone with --train" if sources else "give DATA and EXP, or --train NAME:DIR ... and EXP")
+    if init_skip and init is None:
+        raise click.UsageError("--init-skip leaves tensors of --init as they are drawn; give --init, too")
     overrides = parse_settings(settings)
     if seed is not None:
         overrides["trainer.seed"] = seed

@@ -211,7 +211,20 @@ def train_config(tables: dict[str, Any], where: str) -> TrainConfig:
         sections["windows"] = matching_windows(sections["batch"])
     sections["batch"] = _matching_sampler(sections["batch"], "sampler" in tables.get("batch", {}), loss, where)
     sources = convert(dict[str, SourceConfig], tables.get("sources", {}), f"{where}: sources")
-    return TrainConfig(network=network, loss=loss, sources=sources, **sections)
+    config = TrainConfig(network=network, loss=loss, sources=sources, **sections)
+    _refuse_without_effect(config, where)
+    return config
+
+
+def _refuse_without_effect(config: TrainConfig, where: str) -> None:
+    """Here and not where they are defined: the description of a model that was trained with such an option stays readable."""
+    optimizer, losses = config.optimizer, [term.name for term in config.loss.terms]
+    if config.input.cmvn_variance and config.input.cmvn == "none":
+        raise ConfigError(f"{where}: input: cmvn_variance needs cmvn level, utterance or sliding, got 'none'")
+    if optimizer.momentum and optimizer.name != "sgd":
+        raise ConfigError(f"{where}: optimizer: momentum is an option of sgd and does nothing for {optimizer.name}; leave it out")
+    if config.schedule.margin_warmup_steps and not any(hasattr(term.options, "margin") for term in config.loss.terms):
+        raise ConfigError(f"{where}: schedule: margin_warmup_steps needs a loss with a margin, {', '.join(losses)} has none; leave it out")
 
 
 def _matching_sampler(batch: BatchConfig, is_given: bool, loss: LossConfig, where: str) -> BatchConfig:

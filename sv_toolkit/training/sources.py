@@ -110,6 +110,9 @@ def load_augment(config: TrainConfig, noise: Path | None, reverb: Path | None, i
 
 def _disturbances(config: TrainConfig, name: str, probability: float, path: Path | None, index: FeatureIndex) -> list[np.ndarray]:
     if not probability:
+        if path is not None:
+            FeatureIndex(path, need_vad=False)  # a misspelt one is an error, too
+            logger.warning("--%s %s has no effect: %s_probability is 0", name, plain(path), name)
         return []
     if path is None:
         logger.warning("%s_probability is %g but no --%s data is given: training without", name, probability, name)

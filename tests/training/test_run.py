@@ -108,3 +108,8 @@ def test_a_run_that_goes_on_with_its_own_records_does_not_miss_any(data, valid, 
         run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid, should_stop=stopped_at(count)))
     run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
     assert "is not what was written" not in caplog.text
+
+
+def test_noise_that_the_configuration_does_not_use_is_warned_of(data, tables, tmp_path, caplog):
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", noise=data))
+    assert f"--noise {data} has no effect: noise_probability is 0" in caplog.text
