@@ -38,7 +38,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 @click.option("--reverb", type=DIRECTORY, help="Data directory of features of room impulse responses for augmentation.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; a resumed run needs the same number.  [default: all processors]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of every random choice; overrides the configuration.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice; overrides the configuration.")
 @click.option("--speakers-per-batch", type=click.IntRange(min=1), help="Overrides batch.num_speakers.")
 @click.option(
     "--window-frames", type=click.IntRange(min=1), help="One fixed crop length: overrides batch.min_frames, max_frames and shortest."
@@ -93,6 +93,8 @@ def command(
     """
     if len(paths) != (1 if sources else 2):
         raise click.UsageError("give EXP alone with --train" if sources else "give DATA and EXP, or --train NAME:DIR ... and EXP")
+    if init_skip and init is None:
+        raise click.UsageError("--init-skip leaves tensors of --init as they are drawn; give --init, too")
     overrides = parse_settings(settings)
     if seed is not None:
         overrides["trainer.seed"] = seed
@@ -110,11 +112,15 @@ def command(
     from sv_toolkit.training.run import Options, run_training
     from sv_toolkit.training.sources import NamedData
 
+    held_out = tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid))
+    named = tuple(NamedData(*parse_source(source)) for source in sources)
+    refuse_same_names("--train", [given.name for given in named])
+    refuse_same_names("--valid", [given.name for given in held_out])
     stop, exp = StopRequest(), paths[-1]
     options = Options(
-        data=tuple(NamedData(*parse_source(source)) for source in sources) or paths[0],
+        data=named or paths[0],
         folder=exp,
-        valid=tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid)) or None,
+        valid=held_out or None,
         noise=noise,
         device=device,
         threads=threads or threads_per_process(available_cpus()),
@@ -157,6 +163,13 @@ def parse_valid(text: str, number: int) -> tuple[str, Path]:
     if colon and path and NAME.fullmatch(name):
         return name, Path(path)
     return "dev" if number == 0 else f"dev{number + 1}", Path(text)
+
+
+def refuse_same_names(option: str, names: list[str]) -> None:
+    """Stop where a name is given twice: data without a name of its own is called dev, dev2, ..."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"several data directories are called {twice!r}; give each its own NAME:DIR", param_hint=option)
 
 
 def threads_per_process(cpus: int) -> int:

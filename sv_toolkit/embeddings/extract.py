@@ -17,9 +17,10 @@ from torch import nn
 from sv_toolkit import __version__
 from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.embeddings.embed import embed
-from sv_toolkit.errors import ArchiveError, ConfigError, DataError, ModelError, plain
+from sv_toolkit.errors import ArchiveError, ConfigError, DataError, plain
 from sv_toolkit.features.prepare import prepare
 from sv_toolkit.io.files import locked
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
@@ -105,22 +106,7 @@ def refuse_other_features(description: Description, index: FeatureIndex, model: 
     Raises:
         ModelError: names the dimensions, or the options that differ.
     """
-    if index.dim != description.feature_dim:
-        raise ModelError(
-            f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {description.feature_dim}"
-        )
-    made = index.made_by()
-    for kind in sorted(made.keys() & description.features.keys()):
-        own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [
-            f"{key} {theirs.get(key)} instead of {own.get(key)}"
-            for key in sorted(own.keys() | theirs.keys())
-            if own.get(key) != theirs.get(key)
-        ]
-        if differing:
-            raise ModelError(
-                f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {'; '.join(differing)}"
-            )
+    refuse_unlike(index, description.feature_dim, description.features, description.input.use_vad, f"the model {plain(model)}")
 
 
 def embed_shard(

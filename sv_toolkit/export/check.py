@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from sv_toolkit.embeddings import waveform
 from sv_toolkit.embeddings.embed import embed
 from sv_toolkit.embeddings.windows import window_starts
 from sv_toolkit.errors import ModelError, SvError, plain
 from sv_toolkit.export.graph import onnx
 from sv_toolkit.export.options import ExportOptions, FrontEnd, find_front_end
-from sv_toolkit.features.fbank import FbankConfig, fbank
+from sv_toolkit.features.fbank import fbank
 from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.features.prepare import prepare
-from sv_toolkit.features.vad import VadConfig, voice_activity
+from sv_toolkit.features.vad import VadConfig
 from sv_toolkit.io.audio import AudioRequest, read_waveform
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.store import Description
@@ -104,9 +105,10 @@ def waveform_cases(network: SpeakerNetwork, description: Description, front_end:
 
 def waveform_case(name: str, samples: np.ndarray, network: SpeakerNetwork, description: Description, front_end: FrontEnd) -> Case:
     """The d-vector of a waveform as `sv-extract-dvector` makes it; zeros where it would skip the utterance."""
-    detector = front_end.vad or (VadConfig(kind="energy") if front_end.takes_mask else None)
-    is_voiced = None if detector is None else voice_activity(samples, front_end.features, detector)
-    inputs = prepare(compute_features(samples, front_end.features), is_voiced, description.input)
+    program = program_of(front_end)
+    features = program.features(samples)
+    is_voiced = program.voiced(samples, features)
+    inputs = prepare(features, is_voiced, description.input)
     expected = np.zeros(network(torch.zeros(1, 1, description.feature_dim)).shape[1], np.float32)
     if len(inputs) >= description.windows.shortest:
         expected = embed(network, [inputs], description.windows)[0]
@@ -114,9 +116,11 @@ def waveform_case(name: str, samples: np.ndarray, network: SpeakerNetwork, descr
     return Case(name, {"waveform": samples, **mask}, expected)
 
 
-def compute_features(samples: np.ndarray, config: FbankConfig) -> np.ndarray:
-    """Features of a waveform by the program itself."""
-    return mfcc(samples, config) if isinstance(config, MfccConfig) else fbank(samples, config)
+def program_of(front_end: FrontEnd) -> waveform.FrontEnd:
+    """The front end by the program itself; where decisions are an input, energy finds some to give."""
+    compute = mfcc if isinstance(front_end.features, MfccConfig) else fbank
+    detector = front_end.vad or (VadConfig(kind="energy") if front_end.takes_mask else None)
+    return waveform.FrontEnd(compute, front_end.features, detector)
 
 
 def recorded_cases(
@@ -128,7 +132,7 @@ def recorded_cases(
     if front_end is not None:
         yield waveform_case(str(path), samples, network, description, front_end)
         return
-    inputs = prepare(compute_features(samples, known.features), None, description.input)
+    inputs = prepare(program_of(known).features(samples), None, description.input)
     window = min(description.windows.window, len(inputs))
     if len(inputs) == 0:
         raise ModelError(f"{plain(path)}: is shorter than a frame; give a longer recording to check with")

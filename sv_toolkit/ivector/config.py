@@ -76,6 +76,7 @@ class UbmConfig:
         for name in ("num_components", "split_iterations", "diagonal_iterations", "subsample", "num_selected"):
             require_range(name, getattr(self, name), 1)
         require_range("full_iterations", self.full_iterations, 0)
+        require_range("seed", self.seed, 0)
         if not 0 < self.variance_floor < 1:
             raise ConfigError(f"variance_floor must lie in (0, 1), got {self.variance_floor}")
         if not 0 <= self.min_posterior < 0.5:
@@ -101,6 +102,7 @@ class TotalVariabilityConfig:
     def __post_init__(self) -> None:
         require_range("ivector_dim", self.ivector_dim, 1)
         require_range("num_iterations", self.num_iterations, 1)
+        require_range("seed", self.seed, 0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.data.digests import STORED
+from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
 from sv_toolkit.io.shards import Skip, Written
@@ -40,6 +41,9 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
     _system.cache_clear()
     frames = opened(data, description.config.frames, posteriors)
     refuse_other_features(model, description, frames)
+    num_classes = description.config.ubm.num_components
+    if posteriors is not None and frames.num_classes != num_classes:
+        raise ModelError(f"{plain(posteriors)}: posteriors have {frames.num_classes} columns, the model {plain(model)} needs {num_classes}")
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
     extra = {"model": known["sha256"], "posteriors": posteriors_digest(posteriors)}
     extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=STORED, is_data_dir=False)
@@ -100,13 +104,5 @@ def refuse_other_features(model: Path, description: Description, frames: Frames)
     Raises:
         ModelError: names the dimensions, or the options that differ.
     """
-    data, index = frames.index.path, frames.index
-    if index.dim != description.feature_dim:
-        raise ModelError(f"{plain(data)}: features have {index.dim} columns, {plain(model)} needs {description.feature_dim}")
-    made = index.made_by()
-    for kind in sorted(made.keys() & description.features.keys()):
-        own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [key for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
-        if differing:
-            shown = "; ".join(f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in differing)
-            raise ModelError(f"{plain(data)}: {kind} was made with other options than those {plain(model)} was trained on: {shown}")
+    use_vad = description.config.frames.use_vad
+    refuse_unlike(frames.index, description.feature_dim, description.features, use_vad, f"the model {plain(model)}")

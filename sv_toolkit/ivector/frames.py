@@ -60,6 +60,9 @@ class Frames:
         data: data directory.
         posteriors: scp of matrices `(num_frames, num_components)` for all frames, voiced or not; None: there are none.
 
+    Attributes:
+        num_classes: columns of every matrix of posteriors.
+
     Raises:
         DataError: a table is missing or lists other utterances.
     """
@@ -68,12 +71,23 @@ class Frames:
         self.config = config
         self.index = FeatureIndex(data, need_vad=config.use_vad)
         self.posteriors = None if posteriors is None else ScpReader(posteriors)
+        self.num_classes = 0 if self.posteriors is None else self._first_columns(self.posteriors)
         self._kept: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
 
     @property
     def dim(self) -> int:
         """Columns of the frames."""
         return self.index.dim * (self.config.delta_order + 1)
+
+    def _first_columns(self, reader: ScpReader) -> int:
+        for utterance in self.index.utterances:
+            try:
+                shape = reader.shape(utterance) if utterance in reader else ()
+            except ArchiveError:
+                continue  # reading it will name the damage
+            if len(shape) == 2:
+                return int(shape[1])
+        return 0
 
     def read(self, utterance: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Frames `(num_voiced, dim)` and their posteriors `(num_voiced, num_components)`, or None.
@@ -96,7 +110,10 @@ class Frames:
         if utterance not in reader:
             raise DataError(f"{plain(utterance)}: no posteriors in {plain(reader.path)}")
         posteriors = reader.read(utterance)
-        if posteriors.ndim != 2 or len(posteriors) != num_frames:
+        if posteriors.ndim != 2 or posteriors.shape[1] != self.num_classes:
+            columns = posteriors.shape[1] if posteriors.ndim == 2 else "no"
+            raise DataError(f"{plain(utterance)}: posteriors have {columns} columns, the others have {self.num_classes}")
+        if len(posteriors) != num_frames:
             raise DataError(f"{plain(utterance)}: posteriors of {len(posteriors)} frames, the features have {num_frames}")
         sums = posteriors.sum(axis=1)
         if not (posteriors >= 0).all() or not (sums <= 1.001).all():

@@ -155,7 +155,7 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
             build(IvectorConfig, content["config"], f"{plain(where)}: config"),
             content["alignment"],
             int(content["feature_dim"]),
-            dict(content["features"]),
+            {kind: {**made, "config": dict(made["config"])} for kind, made in content["features"].items()},
             dict(content["provenance"]),
         )
         return description, {"size": int(content["weights"]["size"]), "sha256": str(content["weights"]["sha256"])}

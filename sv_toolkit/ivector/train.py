@@ -70,12 +70,11 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
     """
     folder, job = options.folder, describe_job(config, options)
     with locked(folder):
-        if options.overwrite:
-            _clear(folder)
-        if is_finished(folder, NAME, job):
+        if not options.overwrite and is_finished(folder, NAME, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(folder))
             return False
-        _refuse_other_job(folder, job)
+        if not options.overwrite:
+            _refuse_other_job(folder, job)
         opened.cache_clear()
         frames = opened(options.data, config.frames, options.posteriors)
         num_jobs = options.num_jobs or available_cpus()
@@ -137,10 +136,12 @@ def _background_job(job: dict[str, Any]) -> dict[str, Any]:
 
 def _background(source: Source, config: IvectorConfig, options: Options, job: dict[str, Any]) -> FullGmm:
     path, own = options.folder / UBM, _background_job(job)
-    if is_finished(options.folder, UBM_NAME, own):
+    if not options.overwrite and is_finished(options.folder, UBM_NAME, own):
         logger.info("%s: background model already there", plain(path))
         return make_gmm(read_arrays(path, gmm_shapes(config.ubm.num_components, source.frames.dim)), path)
     gmm = train_ubm(source, config.ubm) if options.posteriors is None else ubm_of_posteriors(source, config.ubm)
+    if options.overwrite:  # only now: data or options that cannot be used leave what was there
+        _clear(options.folder)
     write_arrays(path, gmm_arrays(gmm))
     write_manifest(options.folder, Manifest(UBM_NAME, own, {"components": len(gmm.weights)}, {UBM: describe_file(path)}))
     return gmm
@@ -160,10 +161,22 @@ def _statistics(source: Source, align: Align, gmm: FullGmm, work: Path, job: dic
 
 def _shard_statistics(key: tuple[Any, ...], align: Align, gmm: FullGmm, place: Path, utterances: list[str]) -> Path:
     path = place / f"{digest_of(utterances)[:16]}.safetensors"
-    if not path.exists():
+    if not _is_whole(path, len(utterances), gmm):
         counts, sums = utterance_statistics(opened(*key), utterances, align)
         write_arrays(path, {"counts": counts, "sums": whiten(counts, sums, gmm)})
     return path
+
+
+def _is_whole(path: Path, num_utterances: int, gmm: FullGmm) -> bool:
+    """Whether statistics lie there that can be used; what a full or failing disk left of them is made again."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes = {"counts": [num_utterances, len(gmm.weights)], "sums": [num_utterances, *gmm.means.shape]}
+    try:
+        with safe_open(path, framework="np") as stream:  # compares the size of the file with its header
+            return all(stream.get_slice(name).get_shape() == shape for name, shape in shapes.items())
+    except (SafetensorError, OSError):
+        return False
 
 
 def _total_variability(files: list[Path], gmm: FullGmm, config: IvectorConfig, num_jobs: int) -> tuple[TotalVariability, list[float]]:

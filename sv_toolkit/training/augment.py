@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sv_toolkit.data.feature_index import FeatureIndex, read_all
+from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ConfigError, plain
 from sv_toolkit.training.config import AugmentConfig
 from sv_toolkit.training.examples import Examples
@@ -125,16 +126,17 @@ def moved_offset(clean: np.ndarray, changed: np.ndarray, cmvn: str) -> np.ndarra
     return 0.0
 
 
-def load_disturbances(index: FeatureIndex, dim: int, cmvn: str) -> list[np.ndarray]:
-    """Log-mel matrices of a data directory of noises or impulse responses.
+def load_disturbances(index: FeatureIndex, training: FeatureIndex, cmvn: str) -> list[np.ndarray]:
+    """Log-mel matrices of a data directory of noises or impulse responses, for the features of the training data.
 
     Raises:
-        ConfigError: other features than the training data, or a normalisation that comes before augmentation.
+        ModelError: they were not made as the training data.
+        ConfigError: features in which powers do not add, or a normalisation that comes before augmentation.
     """
-    if index.dim != dim:
-        raise ConfigError(
-            f"{plain(index.path)}: noise features have {index.dim} columns, the training data has {dim}; extract them with the same options"
-        )
+    made = training.made_by()
+    refuse_unlike(index, training.dim, made, False, "the training data")
+    if "mfcc" in made:
+        raise ConfigError(f"{plain(training.path)}: features are mfcc; noise and rooms need the mel powers of sv-extract-fbank")
     if cmvn == "sliding":
         raise ConfigError(
             "noise and rooms need cmvn = 'none', 'level' or 'utterance': they come before normalisation, a sliding one is applied earlier"

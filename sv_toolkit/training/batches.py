@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -97,19 +98,11 @@ def prefetch(
     def fill() -> None:
         try:
             for step in steps:
-                item: list[Batch] | BaseException = [
-                    make_batch(source, augment, [seed, place], step, rank, num_processes) for place, source in enumerate(sources)
-                ]
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.2)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
+                batches = [make_batch(source, augment, [seed, place], step, rank, num_processes) for place, source in enumerate(sources)]
+                if not _put(ready, batches, stop):
                     return
         except BaseException as error:  # the step that asks for this batch raises it
-            ready.put(error)
+            _put(ready, error, stop)
 
     thread = threading.Thread(target=fill, name="batches", daemon=True)
     thread.start()
@@ -123,3 +116,14 @@ def prefetch(
     finally:
         stop.set()
         thread.join()
+
+
+def _put(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
+    """Whether there was room for the item before nobody wanted it any more: who stops does not empty the queue."""
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.2)
+            return True
+        except queue.Full:
+            continue
+    return False

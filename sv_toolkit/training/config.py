@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.config import build, convert, read_config, require_range
+from sv_toolkit.config import as_table, build, convert, read_config, require_range
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs
+from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs, loss_table
 from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
+
+LARGEST_SEED = 2**32 - 1  # generators of torch take 64 bits, and those of steps and rows are made of the seed by multiplication
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class TrainerConfig:
         for name in ("steps", "log_interval", "valid_interval"):
             require_range(name, getattr(self, name), 1)
         require_range("patience", self.patience, 0)
-        require_range("seed", self.seed, 0)
+        require_range("seed", self.seed, 0, LARGEST_SEED)
         require_range("average", self.average, 0, 0.99999)
         require_range("preload_gb", self.preload_gb, 0)
         require_range("chunk_utterances", self.chunk_utterances, 0)
@@ -209,7 +211,20 @@ def train_config(tables: dict[str, Any], where: str) -> TrainConfig:
         sections["windows"] = matching_windows(sections["batch"])
     sections["batch"] = _matching_sampler(sections["batch"], "sampler" in tables.get("batch", {}), loss, where)
     sources = convert(dict[str, SourceConfig], tables.get("sources", {}), f"{where}: sources")
-    return TrainConfig(network=network, loss=loss, sources=sources, **sections)
+    config = TrainConfig(network=network, loss=loss, sources=sources, **sections)
+    _refuse_without_effect(config, where)
+    return config
+
+
+def _refuse_without_effect(config: TrainConfig, where: str) -> None:
+    """Here and not where they are defined: the description of a model that was trained with such an option stays readable."""
+    optimizer, losses = config.optimizer, [term.name for term in config.loss.terms]
+    if config.input.cmvn_variance and config.input.cmvn == "none":
+        raise ConfigError(f"{where}: input: cmvn_variance needs cmvn level, utterance or sliding, got 'none'")
+    if optimizer.momentum and optimizer.name != "sgd":
+        raise ConfigError(f"{where}: optimizer: momentum is an option of sgd and does nothing for {optimizer.name}; leave it out")
+    if config.schedule.margin_warmup_steps and not any(hasattr(term.options, "margin") for term in config.loss.terms):
+        raise ConfigError(f"{where}: schedule: margin_warmup_steps needs a loss with a margin, {', '.join(losses)} has none; leave it out")
 
 
 def _matching_sampler(batch: BatchConfig, is_given: bool, loss: LossConfig, where: str) -> BatchConfig:
@@ -238,6 +253,14 @@ def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
             raise ConfigError(f"{plain(path)}: {plain(section)} needs a table, got {type(table).__name__}")
         table[name] = value
     return train_config(tables, plain(path))
+
+
+def as_tables(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as the TOML tables it came from, every default filled in."""
+    tables = as_table(config)
+    tables["network"] = {"name": config.network.name, **tables["network"]["options"]}
+    tables["loss"] = loss_table(config.loss)
+    return tables
 
 
 def _named(table: Any, default: str, entry: Any, where: str) -> NamedConfig:

@@ -6,6 +6,7 @@ write the same bytes; times go to the log line, and to a file of their own where
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -30,9 +31,15 @@ class Log:
         self.started = self.last_time = time.perf_counter()
         self.first_step = self.last_step = 0
         self.warned = False
+        self.number, self.digest = 0, hashlib.sha256()
 
-    def rewind(self, step: int) -> None:
-        """Keep the records up to `step`; what follows will be computed again."""
+    @property
+    def records(self) -> dict[str, Any]:
+        """Number and digest of the records that `train.jsonl` holds."""
+        return {"number": self.number, "sha256": self.digest.hexdigest()}
+
+    def rewind(self, step: int, known: dict[str, Any]) -> None:
+        """Keep the records up to `step`, with a warning where they are not the `known` ones; what follows will be computed again."""
         kept, damaged = [], 0
         for line in self._lines():
             try:
@@ -42,7 +49,14 @@ class Log:
                 damaged += 1
         if damaged:
             logger.warning("%s: %d damaged lines are left out", plain(self.path), damaged)
-        write_text(self.path, "".join(line + "\n" for line in kept))
+        text = "".join(line + "\n" for line in kept)
+        write_text(self.path, text)
+        self.number, self.digest = len(kept), hashlib.sha256(text.encode())
+        if known and known != self.records:
+            logger.warning(
+                "%s: is not what was written up to step %d: %d records, there were %d; the curves lack the others. --overwrite trains again",
+                plain(self.path), step, self.number, known["number"],
+            )  # fmt: skip
         self.first_step = self.last_step = step
         self.started = self.last_time = time.perf_counter()
 
@@ -87,8 +101,11 @@ class Log:
         self._time({"step": step, "seconds": time.perf_counter() - self.started, **record})
 
     def _append(self, record: dict[str, Any]) -> None:
+        line = json.dumps(record) + "\n"
         with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+            stream.write(line)
+        self.number += 1
+        self.digest.update(line.encode())
         if self.board is not None:
             for name, value in record.items():
                 self.board.add_scalar(name, value, record["step"])

@@ -19,6 +19,7 @@ from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
 from sv_toolkit.io.files import whole_binary
 
 logger = logging.getLogger("sv_toolkit")
+FORMAT = 2  # 1 had a digest of the tensors alone
 KEPT = 2  # the newest may be damaged by the fault that ended the run; the one before it is the way back
 
 
@@ -32,6 +33,7 @@ class Progress:
         stale: EERs since the best.
         sums: running sums for the next log line.
         scaler: state of the fp16 loss scaler.
+        records: number and digest of what was reported.
         finished: no step is left to do.
     """
 
@@ -41,6 +43,7 @@ class Progress:
     stale: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
 
 
@@ -63,8 +66,10 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: dict[str, Tensor]
     one, so that a run that was stopped leaves the same files in the end as one that was not.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    state = {"job": job, "progress": asdict(progress), "regular": regular, "sha256": _digest(tensors)}
-    metadata = {"state": json.dumps(state, sort_keys=True)}  # one key: safetensors writes several in no fixed order
+    state = {"format": FORMAT, "job": job, "progress": asdict(progress), "regular": regular}
+    metadata = {
+        "state": json.dumps({**state, "sha256": _digest(state, tensors)}, sort_keys=True)
+    }  # one key: safetensors writes several in no fixed order
     path = checkpoint_path(folder, progress.step)
     with whole_binary(path) as stream:
         stream.write(save(tensors, metadata))
@@ -88,7 +93,7 @@ def load_newest(folder: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, 
     """The newest healthy checkpoint, or None where there is none.
 
     Raises:
-        ModelError: the checkpoints belong to another configuration or data.
+        ModelError: the checkpoints belong to another configuration or data, or to another version of this toolkit.
     """
     for path in checkpoints(folder):
         try:
@@ -102,7 +107,11 @@ def _load(path: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, Tensor]]
     with safe_open(path, framework="pt") as stream:
         state = json.loads(stream.metadata()["state"])
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    if state["sha256"] != _digest(tensors):
+    if state.get("format", 1) != FORMAT:
+        raise ModelError(
+            f"{plain(path)}: checkpoint format {plain(state.get('format', 1))}, this version reads {FORMAT}; give --overwrite, or another folder"
+        )
+    if state.pop("sha256") != _digest(state, tensors):
         raise ValueError("checksum mismatch")
     differing = differing_keys(state["job"], job)
     if differing:
@@ -112,10 +121,11 @@ def _load(path: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, Tensor]]
     return Progress(**state["progress"]), tensors
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
+def _digest(state: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Of all that a run goes on from: where it stands, and names, types, shapes and contents of the tensors."""
+    kinds = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
+    digest = hashlib.sha256(json.dumps([state, kinds], sort_keys=True).encode())
+    for _, tensor in sorted(tensors.items()):
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -7,36 +7,33 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from sv_toolkit import __version__
-from sv_toolkit.config import as_table
-from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ConfigError, OutputError, examples, plain
-from sv_toolkit.io.files import locked, loose_permissions, whole_binary, write_text
-from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, read_manifest, write_manifest
+from sv_toolkit.io.files import locked, loose_permissions
+from sv_toolkit.io.manifest import is_finished, read_manifest
 from sv_toolkit.io.memory import keep_freed_memory
-from sv_toolkit.losses.registry import loss_table, make_loss
+from sv_toolkit.losses.registry import make_loss
 from sv_toolkit.losses.term import LossSize
 from sv_toolkit.models.device import choose_device
 from sv_toolkit.models.network import SpeakerNetwork
-from sv_toolkit.models.store import Description, load_weights, make_network, model_digest, save_model
+from sv_toolkit.models.store import make_network, model_digest
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Source, prefetch
-from sv_toolkit.training.config import TrainConfig
+from sv_toolkit.training.config import TrainConfig, as_tables
 from sv_toolkit.training.processes import Processes, is_first_process, joined_processes, started_by_torchrun
+from sv_toolkit.training.publish import MANIFEST, describe_model, publish
 from sv_toolkit.training.report import Log
 from sv_toolkit.training.sources import NamedData, data_digest, load_augment, load_held_out, load_sources
 from sv_toolkit.training.trainer import Trainer
 from sv_toolkit.training.warm_start import start_from
 
 logger = logging.getLogger("sv_toolkit")
-MANIFEST = "train"
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,10 @@ class Options:
     init_skip: tuple[str, ...] = ()
     process_timeout: float = 600.0
 
+    def __post_init__(self) -> None:
+        for option, given in (("--train", self.sources), ("--valid", self.held_out)):
+            refuse_same_names(option, [one.name for one in given])
+
     @property
     def sources(self) -> tuple[NamedData, ...]:
         """The training data, named."""
@@ -89,15 +90,28 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
         logger.setLevel(logging.ERROR)  # the first one speaks for all
     device = _own_device(choose_device(options.device))
     config = without_absent_vad(config, [given.path for given in options.sources])
+    _refuse_own_start(options)
     with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):
         job = describe_job(config, options, processes)
-        if is_finished(options.folder, MANIFEST, job):
+        if not options.overwrite and is_finished(options.folder, MANIFEST, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(options.folder))
             return resume.Progress(finished=True)
-        _refuse_other_job(options.folder, job)
+        if not options.overwrite:
+            _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
         keep_freed_memory(1 << 30)
         return _train(config, options, job, device, processes)
+
+
+def refuse_same_names(option: str, names: list[str]) -> None:
+    """Stop where two data directories have one name: the second would hide the first.
+
+    Raises:
+        ConfigError: names the option and the name.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{option}: {examples(twice)} names several data directories; give each its own NAME:DIR")
 
 
 def _own_device(device: torch.device) -> torch.device:
@@ -111,7 +125,7 @@ def _own_device(device: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def _prepared(options: Options, processes: Processes) -> Iterator[None]:
-    """The folder locked, and cleared where asked for, by the first process; the others wait."""
+    """The folder locked by the first process; the others wait."""
     if not processes.is_first:
         processes.wait()
         yield
@@ -120,8 +134,6 @@ def _prepared(options: Options, processes: Processes) -> Iterator[None]:
         sentence = loose_permissions(options.folder)
         if sentence:
             logger.warning("%s", sentence)
-        if options.overwrite:
-            _clear(options.folder)
         processes.wait()
         yield
 
@@ -136,8 +148,15 @@ def without_absent_vad(config: TrainConfig, data: list[Path]) -> TrainConfig:
 
 
 def describe_job(config: TrainConfig, options: Options, processes: Processes) -> dict[str, Any]:
-    """What was asked for: a run with an equal job continues, any other is refused."""
+    """What was asked for: a run with an equal job continues, any other is refused.
+
+    The place of a source seeds its batches and the first held-out set decides which model is best: where there are
+    several, `order` says which came first.
+    """
+    names = {"train": [given.name for given in options.sources], "valid": [given.name for given in options.held_out]}
+    order = {part: own for part, own in names.items() if len(own) > 1}
     return {
+        **({"order": order} if order else {}),
         "command": "sv-train",
         "version": __version__,
         "config": as_tables(config),
@@ -151,23 +170,15 @@ def describe_job(config: TrainConfig, options: Options, processes: Processes) ->
     }
 
 
-def as_tables(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as the TOML tables it came from, every default filled in."""
-    tables = as_table(config)
-    tables["network"] = {"name": config.network.name, **tables["network"]["options"]}
-    tables["loss"] = loss_table(config.loss)
-    return tables
-
-
 def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: torch.device, processes: Processes) -> resume.Progress:
     sources, speakers, index = load_sources(config, options.sources, options.max_bad)
     held_out = load_held_out(config, options.held_out, index, speakers, options.max_bad)
-    augment = load_augment(config, options.noise, options.reverb, index.dim)
+    augment = load_augment(config, options.noise, options.reverb, index)
     torch.manual_seed(config.trainer.seed)
     description = describe_model(config, index, job)
     network = make_network(description)
     if options.init is not None:
-        start_from(network, options.init, options.init_skip)
+        start_from(network, options.init, options.init_skip, index)
     loss = make_loss(config.loss, LossSize(len(speakers), config.network.options.embedding_dim))
     _introduce(config, sources, len(speakers), network, device, options, processes)
     trainer = Trainer(
@@ -175,7 +186,7 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         network=network,
         loss=loss,
         steps=lambda steps: prefetch(sources, augment, config.trainer.seed, steps, processes.rank, processes.number),
-        validate=held_out,
+        validate=(lambda network: {name: measure(network) for name, measure in held_out.items()}) if held_out else None,
         folder=options.folder,
         job=job,
         device=device,
@@ -189,53 +200,16 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         should_stop=options.should_stop,
         processes=processes,
     )
+    if options.overwrite:  # only now: data or options that cannot be used leave what was there
+        if processes.is_first:
+            _clear(options.folder)
+        processes.wait()
     progress = trainer.run()
     if progress.finished and processes.is_first:
-        _finish(trainer, description, sources, speakers, job, options.folder)
+        left_out = [own for one in held_out.values() for own in one.left_out.items()]
+        left_out += [own for source in sources for own in source.examples.left_out.items()]
+        publish(trainer, description, sources, speakers, dict(left_out), options.folder)
     return progress
-
-
-def describe_model(config: TrainConfig, index: FeatureIndex, job: dict[str, Any]) -> Description:
-    """The description that travels with the weights."""
-    return Description(
-        architecture=config.network.name,
-        network=asdict(config.network.options),
-        feature_dim=index.dim,
-        input=config.input,
-        windows=config.windows,
-        features=index.made_by(),
-        provenance={"config": as_tables(config), "data": job["data"], "valid": job["valid"], "toolkit_version": __version__},
-    )
-
-
-def _finish(
-    trainer: Trainer, description: Description, sources: list[Source], speakers: list[str], job: dict[str, Any], folder: Path
-) -> None:
-    """Best and last model, the loss's own weights, what was left out, and last of all the manifest."""
-    progress = trainer.progress
-    last = {name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}
-    best = trainer.best or last
-    load_weights(make_network(description), best, "the trained network")  # a model with NaN weights is never published
-    description.provenance.update(steps=progress.step, best_step=progress.best_step or progress.step)
-    if progress.best_step:
-        description.provenance["dev_eer"] = progress.best_eer
-    save_model(folder, best, description)
-    save_model(folder / "last", last, description)
-    with whole_binary(folder / "loss.safetensors") as stream:
-        stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in trainer.loss.state_dict().items()}))
-    write_text(folder / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
-    left_out = {utterance: reason for source in sources for utterance, reason in source.examples.left_out.items()}
-    lines = [f"{plain(utterance)}\tsv-train\t{plain(reason)}\n" for utterance, reason in sorted(left_out.items())]
-    write_text(folder / "skipped.tsv", "".join(lines))
-    counts = {
-        "speakers": len(speakers),
-        "utterances": sum(len(own) for source in sources for own in source.examples.by_speaker),
-        "left_out": len(left_out),
-        "steps": progress.step,
-    }
-    names = ["model.safetensors", "model.json", "last/model.safetensors", "last/model.json", "loss.safetensors", "speakers.txt"]
-    names += ["train.jsonl", "skipped.tsv", *(path.name for path in resume.checkpoints(folder))]
-    write_manifest(folder, Manifest(MANIFEST, job, counts, {name: describe_file(folder / name) for name in names}))
 
 
 def _introduce(
@@ -268,6 +242,12 @@ def _introduce(
         " + ".join(term.name for term in config.loss.terms), config.batch.num_speakers, config.batch.num_utterances, config.trainer.steps, device,
         f", {options.threads} threads" if device.type == "cpu" else "", f", {processes.number} processes" if processes.number > 1 else "",
     )  # fmt: skip
+
+
+def _refuse_own_start(options: Options) -> None:
+    own = [options.folder.resolve(), (options.folder / "last").resolve()]
+    if options.init is not None and options.init.resolve() in own:
+        raise OutputError(f"{plain(options.folder)}: holds the model that --init names, and would replace it; give another folder")
 
 
 def _refuse_other_job(folder: Path, job: dict[str, Any]) -> None:

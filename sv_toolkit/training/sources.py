@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.feature_index import FeatureIndex
-from sv_toolkit.errors import ConfigError, ModelError, examples, plain
+from sv_toolkit.data.feature_making import refuse_unlike
+from sv_toolkit.errors import ConfigError, examples, plain
 from sv_toolkit.io.manifest import digest_of
 from sv_toolkit.losses.registry import loss_needs
 from sv_toolkit.training.augment import Augment, load_disturbances, response_powers
@@ -45,21 +45,18 @@ def load_sources(config: TrainConfig, data: tuple[NamedData, ...], max_bad: int)
     A speaker who is in several sources is one class.
 
     Raises:
-        ConfigError, ModelError, DataError: sources that do not fit the configuration, each other, or a batch.
+        ConfigError, ModelError, DataError: sources that do not fit the configuration, were not made alike, or are too small.
     """
     unknown = sorted(config.sources.keys() - {given.name for given in data})
     if unknown:
         raise ConfigError(f"sources: {examples(unknown)} have no data; give --train NAME:DIR for each")
     indices = [FeatureIndex(given.path, need_vad=config.input.use_vad) for given in data]
+    for first, second in combinations(indices, 2):
+        refuse_unlike(second, first.dim, first.made_by(), config.input.use_vad, f"the training with {plain(first.path)}")
     settings = [config.sources.get(given.name, SourceConfig()) for given in data]
     found = [_load(config, index, own, max_bad) for index, own in zip(indices, settings)]
     speakers = sorted({speaker for examples_ in found for speaker in examples_.speakers})
     place = {speaker: i for i, speaker in enumerate(speakers)}
-    for given, index in zip(data, indices):
-        if index.dim != indices[0].dim:
-            raise ModelError(
-                f"{plain(given.path)}: features have {index.dim} columns, those of {plain(data[0].path)} have {indices[0].dim}"
-            )
     sources = [
         Source(
             name=given.name,
@@ -83,11 +80,10 @@ def _load(config: TrainConfig, index: FeatureIndex, own: SourceConfig, max_bad: 
 
 def load_held_out(
     config: TrainConfig, valid: tuple[NamedData, ...], index: FeatureIndex, speakers: list[str], max_bad: int
-) -> Callable[[nn.Module], dict[str, float]] | None:
-    """What gives the EERs of a network on sets of held-out speakers by name, or None without them."""
+) -> dict[str, HeldOut]:
+    """Sets of held-out speakers by name; they give the EERs of a network."""
     if not valid:
         logger.info("no --valid data: no dev EER, and the model of the last step is kept")
-        return None
     held_out = {}
     for given in valid:
         own = FeatureIndex(given.path, need_vad=config.input.use_vad)
@@ -96,23 +92,25 @@ def load_held_out(
             logger.warning(
                 "%d speakers are in both training and held-out data (%s): the dev EER will flatter", len(shared), examples(shared)
             )
-        if own.dim != index.dim:
-            raise ModelError(f"{plain(given.path)}: features have {own.dim} columns, the training data has {index.dim}")
+        refuse_unlike(own, index.dim, index.made_by(), config.input.use_vad, "the training data")
         held_out[given.name] = HeldOut(own, config.input, config.windows, max_bad)
-    return lambda network: {name: measure(network) for name, measure in held_out.items()}
+    return held_out
 
 
-def load_augment(config: TrainConfig, noise: Path | None, reverb: Path | None, dim: int) -> Augment:
-    """Augmentation with the noises and impulse responses that the configuration uses."""
-    noises = _disturbances(config, "noise", config.augment.noise_probability, noise, dim)
-    rooms = _disturbances(config, "reverb", config.augment.reverb_probability, reverb, dim)
+def load_augment(config: TrainConfig, noise: Path | None, reverb: Path | None, index: FeatureIndex) -> Augment:
+    """Augmentation with the noises and impulse responses that the configuration uses, for the features of `index`."""
+    noises = _disturbances(config, "noise", config.augment.noise_probability, noise, index)
+    rooms = _disturbances(config, "reverb", config.augment.reverb_probability, reverb, index)
     return Augment(config.augment, noises, [response_powers(room) for room in rooms])
 
 
-def _disturbances(config: TrainConfig, name: str, probability: float, path: Path | None, dim: int) -> list[np.ndarray]:
+def _disturbances(config: TrainConfig, name: str, probability: float, path: Path | None, index: FeatureIndex) -> list[np.ndarray]:
     if not probability:
+        if path is not None:
+            FeatureIndex(path, need_vad=False)  # a misspelt one is an error, too
+            logger.warning("--%s %s has no effect: %s_probability is 0", name, plain(path), name)
         return []
     if path is None:
         logger.warning("%s_probability is %g but no --%s data is given: training without", name, probability, name)
         return []
-    return load_disturbances(FeatureIndex(path, need_vad=False), dim, config.input.cmvn)
+    return load_disturbances(FeatureIndex(path, need_vad=False), index, config.input.cmvn)

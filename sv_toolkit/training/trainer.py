@@ -34,8 +34,12 @@ logger = logging.getLogger("sv_toolkit")
 class Reporter(Protocol):
     """Who hears of the training: log lines, JSON lines, TensorBoard."""
 
-    def rewind(self, step: int) -> None:
-        """Forget what was reported after `step`."""
+    @property
+    def records(self) -> dict[str, Any]:
+        """Number and digest of what was reported."""
+
+    def rewind(self, step: int, known: dict[str, Any]) -> None:
+        """Forget what was reported after `step`; `known` is what `records` was then, empty before the first step."""
 
     def steps(self, step: int, means: dict[str, float], waited: float) -> None:
         """Means over the steps since the last report."""
@@ -92,6 +96,8 @@ class Trainer:
                 self._report()
             if number % trainer.valid_interval == 0 or number == trainer.steps:
                 self._look()
+                if self.progress.finished and self.progress.sums:  # stopped early, between two reports
+                    self._report()
                 self._save(regular=True)
             if self.progress.finished:
                 break
@@ -206,7 +212,7 @@ class Trainer:
     def _save(self, regular: bool) -> None:
         if not self.processes.is_first:
             return
-        self.progress.scaler = self.scaler.state_dict()
+        self.progress.scaler, self.progress.records = self.scaler.state_dict(), self.reporter.records
         tensors = {
             **resume.named("network", self.network.state_dict()),
             **resume.named("loss", self.loss.state_dict()),
@@ -230,7 +236,7 @@ class Trainer:
             logger.info("resuming after step %d of %d", self.progress.step, self.config.trainer.steps)
         self.processes.wait()  # nobody writes before all have read
         if self.processes.is_first:
-            self.reporter.rewind(self.progress.step)
+            self.reporter.rewind(self.progress.step, self.progress.records)
 
 
 def combined(found: list[tuple[Source, dict[str, Tensor]]]) -> dict[str, Tensor]:

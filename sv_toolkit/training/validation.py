@@ -20,31 +20,34 @@ MAX_UTTERANCES = 2000  # two million pairs; more would only make the look slower
 
 
 class HeldOut:
-    """Network inputs of held-out utterances and who spoke them; calling it with a network gives the EER over all pairs."""
+    """Network inputs of held-out utterances and who spoke them; calling it with a network gives the EER over all pairs.
+
+    Attributes:
+        left_out: reason by utterance id, for skipped.tsv.
+    """
 
     def __init__(self, index: FeatureIndex, config: InputConfig, windows: WindowConfig, max_bad: int = 0) -> None:
         self.windows = windows
         self.inputs: list[np.ndarray] = []
         self.speakers: list[str] = []
-        short = 0
+        self.left_out: dict[str, str] = {}
         taken = spread_over_speakers(index.utterances, index.utt2spk, MAX_UTTERANCES)
 
         def use(utterance: str, features: np.ndarray, is_voiced: np.ndarray | None) -> None:
-            nonlocal short
             if utterance not in taken:
                 return
             frames = prepare(features, is_voiced, config)
             if len(frames) < windows.shortest:
-                short += 1
+                self.left_out[utterance] = f"held out: {len(frames)} frames of speech, at least {windows.shortest} are needed"
             else:
                 self.inputs.append(frames)
                 self.speakers.append(index.utt2spk[utterance])
 
-        read_all(index, use, max_bad)
-        if short:
-            logger.warning(
-                "%s: %d held-out utterances are too short (under %d frames) and are left out", plain(index.path), short, windows.shortest
-            )
+        bad = read_all(index, use, max_bad)
+        self.left_out.update({utterance: f"held out: {reason}" for utterance, reason in bad.items()})
+        if self.left_out:
+            first = "; ".join(f"{plain(key)}: {reason}" for key, reason in sorted(self.left_out.items())[:3])
+            logger.warning("%s: %d utterances are left out (skipped.tsv has all): %s", plain(index.path), len(self.left_out), first)
         if len(set(self.speakers)) < 2 or len(set(self.speakers)) == len(self.speakers):
             raise DataError(f"{plain(index.path)}: held-out data needs at least 2 speakers and 2 usable utterances of one of them")
 

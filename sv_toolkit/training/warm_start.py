@@ -6,6 +6,8 @@ import fnmatch
 import logging
 from pathlib import Path
 
+from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ModelError, examples, plain
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.store import load_model
@@ -13,16 +15,19 @@ from sv_toolkit.models.store import load_model
 logger = logging.getLogger("sv_toolkit")
 
 
-def start_from(network: SpeakerNetwork, folder: Path, skip: tuple[str, ...]) -> None:
+def start_from(network: SpeakerNetwork, folder: Path, skip: tuple[str, ...], index: FeatureIndex) -> None:
     """Copy the weights of the model in `folder` into the network, tensor by tensor, by name.
 
     Args:
         skip: patterns of names (`linear.*`) that are left as they are; every other tensor must be there and fit.
+        index: the features to go on with; which of their frames are kept may differ from the first training.
 
     Raises:
         ModelError: lists what does not fit; a pattern that matches nothing.
     """
-    given = load_model(folder)[0].state_dict()
+    first, description = load_model(folder)
+    refuse_unlike(index, description.feature_dim, description.features, False, f"the model {plain(folder)}")
+    given = first.state_dict()
     own = network.state_dict()
     left = {name for name in own.keys() | given.keys() if any(fnmatch.fnmatchcase(name, pattern) for pattern in skip)}
     unused = [pattern for pattern in skip if not fnmatch.filter(own.keys() | given.keys(), pattern)]

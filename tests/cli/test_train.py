@@ -78,6 +78,12 @@ def test_options_override_the_configuration(data, tmp_path):
         (["--set", "trainer.stepps=3"], 1, "did you mean 'steps'"),
         (["--lerning-rate", "1"], 2, "No such option"),
         (["--valid", "/nonexistent"], 1, "/nonexistent"),
+        (["--init-skip", "linear.*"], 2, "give --init, too"),
+        (["--noise", "/nonexistent"], 1, "/nonexistent"),
+        (["--reverb", "/nonexistent"], 1, "/nonexistent"),
+        (["--seed", "9223372036854775807"], 2, "is not in the range"),
+        (["--set", "trainer.seed=9223372036854775807"], 1, "seed must be in [0, 4.29497e+09]"),
+        (["--valid", "/a", "--valid", "dev:/b"], 2, "several data directories are called 'dev'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_an_exit_code(data, tmp_path, options, status, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -113,4 +114,15 @@ def test_features_made_anew_with_the_same_shapes_are_other_data(model, data, tmp
     write_data(data, {key: matrix + 1 for key, matrix in features.items()})
     assert (data / "feats.scp").read_bytes() == index
     with pytest.raises(OutputError, match="--overwrite"):
+        extract_dvectors(model, data, tmp_path / "out", Options())
+
+
+@pytest.mark.parametrize("use_vad", [True, False])
+def test_other_decisions_are_refused_only_where_the_model_reads_them(model, data, tmp_path, use_vad):
+    content_ = json.loads((model / "model.json").read_text())
+    content_["features"], content_["input"]["use_vad"] = {"vad": {"config": {"kind": "webrtc"}}}, use_vad
+    (model / "model.json").write_text(json.dumps(content_))
+    (data / "vad.manifest.json").write_text(json.dumps({"format": 1, "job": {"config": {"kind": "energy"}}, "counts": {}, "files": {}}))
+    refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
+    with refusal:
         extract_dvectors(model, data, tmp_path / "out", Options())

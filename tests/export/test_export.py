@@ -90,10 +90,11 @@ def test_what_would_be_skipped_gives_zeros(model, tmp_path, rng):
     [
         {"features": MfccConfig(sample_rate=8000)},
         {"features": FbankConfig(dither=1.0), "vad": VadConfig(kind="energy", energy=EnergyVadConfig("features", 9.0))},
+        {"features": MfccConfig(), "vad": VadConfig(kind="energy", energy=EnergyVadConfig("features"))},
         {"features": FbankConfig(snip_edges=False), "input": InputConfig("sliding", use_vad=False)},
         {"vad": VadConfig(kind="energy", keep="span", min_frames=30), "input": InputConfig("utterance", cmvn_variance=True)},
     ],
-    ids=["mfcc", "dither", "sliding", "span"],
+    ids=["mfcc", "dither", "stored energy", "sliding", "span"],
 )
 def test_other_front_ends_pass_the_check(options, tmp_path):
     export_model(write_model(tmp_path / "model", **options), tmp_path / "whole.onnx", WHOLE)

@@ -28,6 +28,8 @@ def test_tables_and_overrides_are_read(tmp_path):
         ("[frames]\ncmvn = 'level'\ncmvn_variance = true\n", "cmvn_variance needs cmvn utterance or sliding"),
         ("[frames]\ndelta_order = -1\n", "delta_order must be at least 0"),
         ("[total_variability]\nivector_dim = 0\n", "ivector_dim must be at least 1"),
+        ("[ubm]\nseed = -1\n", "seed must be at least 0"),
+        ("[total_variability]\nseed = -1\n", "seed must be at least 0"),
         ("ubm = 3\n", "ubm: a table of keys is needed"),
     ],
 )

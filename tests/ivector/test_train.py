@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -10,7 +11,7 @@ import logging
 import numpy as np
 import pytest
 
-from sv_toolkit.errors import ConfigError, ModelError, OutputError, TooManyBadError
+from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError, TooManyBadError
 from sv_toolkit.extraction.pipeline import RunOptions
 from sv_toolkit.io.archives import ScpReader, read_vectors, write_ark_scp
 from sv_toolkit.io.manifest import read_manifest
@@ -118,6 +119,18 @@ def test_statistics_that_are_there_are_not_made_again(small, data, tmp_path, mon
     assert train(small, data, tmp_path / "model") is True
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: content.replace(b"sums", b"some")])
+def test_damaged_statistics_are_made_again(small, data, model, tmp_path, monkeypatch, damage):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_total_variability", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(small, data, tmp_path / "again")
+    shard = next((tmp_path / "again/.statistics").rglob("*.safetensors"))
+    shard.write_bytes(damage(shard.read_bytes()))
+    train(small, data, tmp_path / "again")
+    assert content(tmp_path / "again") == content(model)
+
+
 def test_other_options_do_not_replace_a_system_unasked(small, data, model):
     before = content(model)
     larger = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=5))
@@ -170,6 +183,23 @@ def test_posteriors_of_another_source_take_the_place_of_the_background_model(sma
         train(small, data, tmp_path / "wrong", posteriors=scp)
 
 
+def test_posteriors_of_another_number_of_classes_are_refused_or_skipped(small, data, tmp_path):
+    scp = posteriors_of(data, tmp_path / "post")
+    three = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=3))
+    train(three, data, tmp_path / "given", posteriors=scp)
+    with pytest.raises(ModelError, match="posteriors have 4 columns, the model .*given needs 3"):
+        extract_ivectors(tmp_path / "given", data, tmp_path / "out", ONE_JOB, posteriors_of(data, tmp_path / "four", 4))
+    reader = ScpReader(scp)
+    given = {key: reader.read(key).copy() for key in reader}
+    given["s01-u2"] = given["s01-u2"][:, :2] / 2
+    mixed = write_ark_scp(tmp_path, "mixed", given)
+    with pytest.raises(TooManyBadError, match="s01-u2: posteriors have 2 columns, the others have 3"):
+        train(three, data, tmp_path / "mixed", posteriors=mixed)
+    train(three, data, tmp_path / "mixed", posteriors=mixed, max_bad=1)
+    assert extract_ivectors(tmp_path / "given", data, tmp_path / "out", RunOptions(num_jobs=1, max_bad=1), mixed) == 29
+    assert "posteriors have 2 columns" in (tmp_path / "out/skipped.tsv").read_text()
+
+
 def test_features_made_in_another_way_are_refused(model, data, tmp_path):
     description = json.loads((model / "ivector.json").read_text())
     description["features"] = {"mfcc": {"config": {"low_freq": 20.0, "num_ceps": 3}}}
@@ -200,3 +230,32 @@ def test_features_or_posteriors_made_anew_with_the_same_shapes_are_other_data(sm
     write_ark_scp(data, "feats", {key: reader.read(key) + 1 for key in reader})
     with pytest.raises(OutputError, match="other data or options"):
         train(small, data, tmp_path / "model")
+
+
+@pytest.mark.parametrize("wrong", ["data", "components"])
+def test_overwriting_leaves_the_system_where_the_inputs_cannot_be_used(small, data, model, tmp_path, wrong):
+    before = content(model)
+    config = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, num_components=10**6)) if wrong == "components" else small
+    with pytest.raises(DataError):
+        train(config, tmp_path / "absent" if wrong == "data" else data, model, overwrite=True)
+    assert content(model) == before
+
+
+def test_overwriting_trains_anew_though_the_same_work_is_done(small, data, model):
+    before, written = content(model), (model / "ubm.safetensors").stat().st_mtime_ns
+    assert train(small, data, model, overwrite=True)
+    assert content(model) == before and (model / "ubm.safetensors").stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("use_vad", [True, False])
+def test_other_decisions_are_refused_only_where_the_system_reads_them(small, data, tmp_path, use_vad):
+    def say(kind):
+        manifest = {"format": 1, "job": {"config": {"kind": kind}}, "counts": {}, "files": {}}
+        (data / "vad.manifest.json").write_text(json.dumps(manifest))
+
+    say("webrtc")
+    train(dataclasses.replace(small, frames=dataclasses.replace(small.frames, use_vad=use_vad)), data, tmp_path / "model")
+    say("energy")
+    refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
+    with refusal:
+        extract_ivectors(tmp_path / "model", data, tmp_path / "out", ONE_JOB)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,16 @@ def _make_data(folder, rng, num_speakers=6, num_utterances=4, frames=(30, 60), p
     write_ark_scp(folder, "vad", vad)
     write_table(folder / "utt2spk", utt2spk)
     return folder
+
+
+@pytest.fixture
+def say_how():
+    """Write the manifest that says how the features of a data directory, or its decisions, were made."""
+
+    def say(folder, name, /, **config):
+        (folder / f"{name}.manifest.json").write_text(json.dumps({"format": 1, "job": {"config": config}, "counts": {}, "files": {}}))
+
+    return say
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sv_toolkit.data.feature_index import FeatureIndex
-from sv_toolkit.errors import ConfigError
+from sv_toolkit.errors import ConfigError, ModelError
 from sv_toolkit.features.fbank import fbank
 from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.prepare import InputConfig
@@ -46,12 +46,20 @@ def test_without_noise_crops_come_through_unchanged(data, rng):
     np.testing.assert_array_equal(piece, examples.crop(utterance, 2, 12))
 
 
-def test_noise_of_another_width_or_under_sliding_normalization_is_refused(data):
-    index = FeatureIndex(data, need_vad=False)
-    with pytest.raises(ConfigError, match="6 columns, the training data has 40"):
-        load_disturbances(index, 40, "level")
+def test_noise_of_another_width_or_under_sliding_normalization_is_refused(data, monkeypatch):
+    index, wide = FeatureIndex(data, need_vad=False), FeatureIndex(data, need_vad=False)
+    monkeypatch.setattr(wide, "dim", 40)
+    with pytest.raises(ModelError, match="6 columns, the training data needs 40"):
+        load_disturbances(index, wide, "level")
     with pytest.raises(ConfigError, match="sliding"):
-        load_disturbances(index, 6, "sliding")
+        load_disturbances(index, index, "sliding")
+
+
+def test_noise_is_not_mixed_into_cepstra(data, say_how):
+    say_how(data, "mfcc", num_ceps=6)
+    index = FeatureIndex(data, need_vad=False)
+    with pytest.raises(ConfigError, match="features are mfcc; noise and rooms need the mel powers"):
+        load_disturbances(index, index, "level")
 
 
 def decaying_noise(rng, seconds=0.25, rate=16_000):

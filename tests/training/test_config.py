@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sv_toolkit.errors import ConfigError
+from sv_toolkit.losses.registry import LOSSES
+from sv_toolkit.losses.term import LossSize
 from sv_toolkit.training.config import read_train_config, train_config
 
 
@@ -43,11 +45,20 @@ def test_windows_follow_the_crops_unless_they_are_given():
         ({"network": []}, "network: a table of keys is needed"),
         ({"trainer": {"amp": "fp8"}}, "amp must be none, bf16 or fp16"),
         ({"augment": {"noise_snr": [1.0]}}, "noise_snr needs 2 values"),
+        ({"input": {"cmvn": "none", "cmvn_variance": True}}, "input: cmvn_variance needs cmvn level, utterance or sliding"),
+        ({"optimizer": {"name": "adamw", "momentum": 0.9}}, "optimizer: momentum is an option of sgd .* adamw; leave it out"),
+        ({"schedule": {"margin_warmup_steps": 9}}, "schedule: margin_warmup_steps needs a loss with a margin, ge2e has none"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_way_out(tables, message):
     with pytest.raises(ConfigError, match=message):
         train_config(tables, "conf/train.toml")
+
+
+@pytest.mark.parametrize("loss", ["am_softmax", "aam_softmax", "triplet"])
+def test_every_loss_whose_margin_grows_takes_a_warm_up(loss):
+    config = train_config({"loss": {"name": loss}, "schedule": {"margin_warmup_steps": 9}}, "x")
+    assert hasattr(LOSSES[loss][1](config.loss.terms[0].options, LossSize(3, 4)), "margin_factor")
 
 
 def test_overrides_win_over_the_file(tmp_path):

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError
+from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError, SvError
 from sv_toolkit.io.archives import ScpReader, write_ark_scp
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
 from sv_toolkit.training.processes import Processes
-from sv_toolkit.training.run import Options, run_training
+from sv_toolkit.training.run import Options, describe_job, run_training
 from sv_toolkit.training.sources import NamedData, load_sources
 
 
 @pytest.fixture(autouse=True)
-def hear_warnings(monkeypatch):
+def hear_warnings(monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
-    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "level", logging.INFO)
+    caplog.set_level(logging.INFO, "sv_toolkit")
 
 
 @pytest.fixture
@@ -136,3 +136,61 @@ def test_features_made_anew_with_the_same_shapes_are_another_training(data, tabl
     assert (data / "feats.scp").read_bytes() == index
     with pytest.raises(OutputError, match=r"differs in data\.train\.digest"):
         run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+
+
+@pytest.mark.parametrize("part", ["data", "valid"])
+def test_another_order_is_another_training_whether_it_has_finished_or_not(sources, data, tables, tmp_path, part):
+    """The place of a source seeds its batches; the first held-out set decides which model is best."""
+    config, given = train_config(tables, "x"), {"data": data, part: sources}
+    other = {**given, part: sources[::-1]}
+    run_training(config, Options(folder=tmp_path / "done", **given))
+    run_training(config, Options(folder=tmp_path / "begun", should_stop=lambda: True, **given))
+    for name in ("done", "begun"):
+        with pytest.raises(SvError, match=f"differs in order.{'train' if part == 'data' else 'valid'}; give --overwrite"):
+            run_training(config, Options(folder=tmp_path / name, **other))
+        assert run_training(config, Options(folder=tmp_path / name, **given)).finished
+
+
+def test_one_source_has_no_order_so_that_its_job_is_what_it_was(data, valid, tables, tmp_path):
+    assert "order" not in describe_job(train_config(tables, "x"), Options(data, tmp_path / "exp", valid), Processes())
+
+
+@pytest.mark.parametrize(("part", "option"), [("data", "--train"), ("valid", "--valid")])
+def test_two_sources_of_one_name_are_refused(data, tmp_path, part, option):
+    twice = (NamedData("a", data), NamedData("a", tmp_path))
+    with pytest.raises(ConfigError, match=f"{option}: a names several data directories; give each its own NAME:DIR"):
+        Options(**{"data": data, "folder": tmp_path / "exp", part: twice})
+
+
+@pytest.mark.parametrize("part", ["data", "valid", "noise", "reverb"])
+@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
+def test_features_made_in_another_way_are_refused_wherever_they_come_from(data, make_data, rng, say_how, tables, tmp_path, part, kind):
+    other = make_data(tmp_path / "other", rng, prefix="o")
+    say_how(data, "fbank", low_freq=20.0)
+    say_how(other, kind, low_freq=64.0)
+    tables["augment"] = {"noise_probability": 0.5, "reverb_probability": 0.5}
+    given = {"data": data, part: (NamedData("a", data), NamedData("b", other)) if part == "data" else other}
+    with pytest.raises(ModelError, match="low_freq 64.0 instead of 20.0" if kind == "fbank" else "are mfcc, .* needs fbank"):
+        run_training(train_config(tables, "x"), Options(folder=tmp_path / "exp", **given))
+
+
+@pytest.mark.parametrize("use_vad", [True, False])
+def test_decisions_made_in_another_way_are_refused_where_they_are_read(data, valid, say_how, tables, tmp_path, use_vad):
+    say_how(data, "vad", kind="webrtc")
+    say_how(valid, "vad", kind="energy")
+    tables["input"]["use_vad"] = use_vad
+    refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
+    with refusal:
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
+
+
+def test_weights_learned_from_other_features_are_no_start(data, make_data, rng, say_how, tables, tmp_path):
+    say_how(data, "fbank", low_freq=20.0)
+    say_how(data, "vad", kind="webrtc")
+    run_training(train_config(tables, "x"), Options(data, tmp_path / "first"))
+    other = make_data(tmp_path / "other", rng, prefix="o")
+    say_how(other, "vad", kind="energy")
+    assert run_training(train_config(tables, "x"), Options(other, tmp_path / "second", init=tmp_path / "first")).finished
+    say_how(other, "mfcc", low_freq=20.0)
+    with pytest.raises(ModelError, match="are mfcc, the model .*first needs fbank"):
+        run_training(train_config(tables, "x"), Options(other, tmp_path / "third", init=tmp_path / "first"))

@@ -136,6 +136,47 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(data, tables, tmp_pat
     assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
 
 
+def rewritten(path, change):
+    """The checkpoint with other text in its header, of the same length or not."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = change(content[8 : 8 + size])
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.replace(b'\\"step\\": 9', b'\\"step\\": 8'),
+        lambda header: header.replace(b'\\"num_steps\\": ', b'\\"num_steps\\": 1'),
+        lambda header: header.replace(b'"network.linear.bias":{"dtype":"F32"', b'"network.linear.bias":{"dtype":"I32"'),
+        lambda header: header.replace(
+            b'"network.linear.weight":{"dtype":"F32","shape":[4,4]', b'"network.linear.weight":{"dtype":"F32","shape":[2,8]'
+        ),
+    ],
+    ids=["step", "sum", "type", "shape"],
+)
+def test_a_header_that_was_changed_counts_as_damage(data, tables, tmp_path, caplog, change):
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "whole"))
+    run_training(config, Options(data, tmp_path / "broken", should_stop=stop_after(9)))
+    newest = resume.checkpoints(tmp_path / "broken")[0]
+    before = newest.read_bytes()
+    rewritten(newest, change)
+    assert newest.read_bytes() != before
+    run_training(config, Options(data, tmp_path / "broken"))
+    assert "checksum mismatch" in caplog.text and "falling back to the previous checkpoint" in caplog.text
+    assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_format_is_refused_with_the_way_out(data, tables, tmp_path):
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "exp", should_stop=stop_after(3)))
+    rewritten(resume.checkpoints(tmp_path / "exp")[0], lambda header: header.replace(b'\\"format\\": 2, ', b""))
+    with pytest.raises(ModelError, match="checkpoint format 1, this version reads 2; give --overwrite, or another folder"):
+        run_training(config, Options(data, tmp_path / "exp"))
+
+
 def test_another_configuration_in_the_same_folder_is_refused_by_key(data, tables, tmp_path):
     run_training(train_config(tables, "x"), Options(data, tmp_path / "done"))
     run_training(train_config(tables, "x"), Options(data, tmp_path / "half", should_stop=stop_after(5)))
@@ -169,6 +210,14 @@ def test_early_stopping_ends_a_run_that_no_longer_improves(data, valid, tables, 
     progress = run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
     assert progress.finished and progress.step == 12
     assert "stopped early at step 12" in caplog.text
+
+
+def test_what_was_learned_since_the_last_report_is_reported_when_a_run_stops_early(data, valid, tables, tmp_path):
+    tables["trainer"].update(steps=200, valid_interval=3, patience=1, log_interval=100)
+    tables["optimizer"]["learning_rate"] = 1e-9
+    progress = run_training(train_config(tables, "x"), Options(data, tmp_path / "exp", valid))
+    records = [json.loads(line) for line in (tmp_path / "exp/train.jsonl").read_text().splitlines()]
+    assert progress.step < 100 and [record["step"] for record in records if "loss" in record] == [progress.step]
 
 
 def test_infinite_features_stop_training_before_any_weight_is_spoiled(tmp_path, make_data, rng, tables):
