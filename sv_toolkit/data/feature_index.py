@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
-from sv_toolkit.data.described import DESCRIBED
+from sv_toolkit.data.described import DESCRIBED, differing_options
 from sv_toolkit.data.skipped import left_out, read_skipped
-from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
+from sv_toolkit.errors import ArchiveError, DataError, ModelError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.manifest import made_with
 
@@ -114,6 +114,25 @@ def _refuse_other_ids(path: Path, name: str, table: ScpReader, utt2spk: dict[str
         raise DataError(
             f"{plain(path)}/{name}: {len(unknown)} utterances are not in utt2spk (left over from an older run?): {examples(unknown)}; sv-fix-data drops them"
         )
+
+
+def refuse_other_features(index: FeatureIndex, model: Path, feature_dim: int, features: Mapping[str, Any]) -> None:
+    """Stop where the features were not made as the training features of `model` were.
+
+    Args:
+        feature_dim, features: what the model's description says of them.
+
+    Raises:
+        ModelError: names the dimensions, or the options that differ.
+    """
+    if index.dim != feature_dim:
+        raise ModelError(f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {feature_dim}")
+    made = index.made_by()
+    for kind in sorted(made.keys() & features.keys()):
+        if differing := differing_options(made[kind]["config"], features[kind]["config"]):
+            raise ModelError(
+                f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {differing}"
+            )
 
 
 def read_all(index: FeatureIndex, use: Callable[[str, np.ndarray, np.ndarray | None], None], max_bad: int) -> dict[str, str]:

@@ -16,10 +16,10 @@ from torch import nn
 
 from sv_toolkit import __version__
 from sv_toolkit.data.digests import STORED, tables_digest
-from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.data.feature_index import FeatureIndex, refuse_other_features
 from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.embeddings.embed import embed
-from sv_toolkit.errors import ArchiveError, ConfigError, DataError, ModelError, plain
+from sv_toolkit.errors import ArchiveError, ConfigError, DataError, plain
 from sv_toolkit.features.prepare import prepare
 from sv_toolkit.io.files import locked
 from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
@@ -55,7 +55,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
     description, _ = read_description(model)
     windows = _windows(description, options)
     index = FeatureIndex(data, need_vad=description.input.use_vad)
-    refuse_other_features(description, index, model)
+    refuse_other_features(index, model, description.feature_dim, description.features)
     job = {
         "command": "sv-extract-dvector",
         "version": __version__,
@@ -97,30 +97,6 @@ def _windows(description: Description, options: Options) -> WindowConfig:
         return replace(own, window=window, shift=shift, shortest=min(own.shortest, window))
     except ConfigError as error:
         raise ConfigError(f"--window {window} --shift {shift}: {error}") from None
-
-
-def refuse_other_features(description: Description, index: FeatureIndex, model: Path) -> None:
-    """Stop where the features were not made as the model's training features were.
-
-    Raises:
-        ModelError: names the dimensions, or the options that differ.
-    """
-    if index.dim != description.feature_dim:
-        raise ModelError(
-            f"{plain(index.path)}: features have {index.dim} columns, the model {plain(model)} needs {description.feature_dim}"
-        )
-    made = index.made_by()
-    for kind in sorted(made.keys() & description.features.keys()):
-        own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [
-            f"{key} {theirs.get(key)} instead of {own.get(key)}"
-            for key in sorted(own.keys() | theirs.keys())
-            if own.get(key) != theirs.get(key)
-        ]
-        if differing:
-            raise ModelError(
-                f"{plain(index.path)}: {kind} was made with other options than the model {plain(model)} was trained on: {'; '.join(differing)}"
-            )
 
 
 def embed_shard(

@@ -11,10 +11,11 @@ import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.data.digests import STORED
+from sv_toolkit.data.feature_index import refuse_other_features
 from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
 from sv_toolkit.io.shards import Skip, Written
-from sv_toolkit.ivector.frames import Frames, opened, posteriors_digest
+from sv_toolkit.ivector.frames import opened, posteriors_digest
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.statistics import Align, align_full, align_given, utterance_statistics
 from sv_toolkit.ivector.store import Description, load_system, read_description
@@ -39,7 +40,7 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
     opened.cache_clear()
     _system.cache_clear()
     frames = opened(data, description.config.frames, posteriors)
-    refuse_other_features(model, description, frames)
+    refuse_other_features(frames.index, model, description.feature_dim, description.features)
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
     extra = {"model": known["sha256"], "posteriors": posteriors_digest(posteriors)}
     extraction = Extraction(COMMAND, NAME, TABLE, {}, extra, inputs=STORED, is_data_dir=False)
@@ -92,21 +93,3 @@ def _refuse_other_alignment(model: Path, description: Description, posteriors: P
         raise ModelError(f"{plain(model)}: was trained with given posteriors; give those of this data with --posteriors")
     if description.alignment == "ubm" and posteriors is not None:
         raise ModelError(f"{plain(model)}: aligns frames by its own background model; leave out --posteriors")
-
-
-def refuse_other_features(model: Path, description: Description, frames: Frames) -> None:
-    """Stop where the features were not made as those of the training.
-
-    Raises:
-        ModelError: names the dimensions, or the options that differ.
-    """
-    data, index = frames.index.path, frames.index
-    if index.dim != description.feature_dim:
-        raise ModelError(f"{plain(data)}: features have {index.dim} columns, {plain(model)} needs {description.feature_dim}")
-    made = index.made_by()
-    for kind in sorted(made.keys() & description.features.keys()):
-        own, theirs = description.features[kind]["config"], made[kind]["config"]
-        differing = [key for key in sorted(own.keys() | theirs.keys()) if own.get(key) != theirs.get(key)]
-        if differing:
-            shown = "; ".join(f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in differing)
-            raise ModelError(f"{plain(data)}: {kind} was made with other options than those {plain(model)} was trained on: {shown}")
