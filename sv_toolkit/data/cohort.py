@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from sv_toolkit.data.consistency import overlap_problems
 from sv_toolkit.data.enrollment import Models
 from sv_toolkit.data.trials import Trials
 from sv_toolkit.errors import DataError, Problem, examples, plain
@@ -51,6 +52,5 @@ def shared_with_trials(
 
 
 def _shared(kind: str, used: set[str], cohort: set[str], where: Path) -> list[Problem]:
-    both = sorted(used & cohort)
-    what = f"{len(both)} of {len(cohort)} {kind} of the cohort are in the trials, too: {examples(both)}"
-    return [Problem(plain(where), what, "a cohort is of other speakers: their targets would be normalised away")] if both else []
+    fix = "a cohort is of other speakers: their targets would be normalised away"
+    return overlap_problems(plain(where), cohort, used, f"{kind} of the cohort are in the trials", fix)

@@ -68,6 +68,12 @@ def extra_problems(table: Table, against: Table, fix: str) -> list[Problem]:
     return [Problem(table.where(extra[0]), what, fix)] if extra else []
 
 
+def overlap_problems(where: str, ids: Collection[str], others: Collection[str], what: str, fix: str) -> list[Problem]:
+    """Ids that ought not to be among the `others`; `what` says whose they are and where they are found."""
+    both = sorted(set(ids) & set(others))
+    return [Problem(where, f"{len(both)} of {len(ids)} {what}, too: {examples(both)}", fix)] if both else []
+
+
 def match_problems(table: Table, utt2spk: Table, lost: Collection[str]) -> list[Problem]:
     """What an extracted table lacks of utt2spk (but for those that its command left out: `lost`) and what it has beyond it."""
     missing = "a job may have been lost: extract again; sv-fix-data drops these utterances"

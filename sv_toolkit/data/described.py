@@ -56,11 +56,13 @@ def _difference(made: dict[str, Any], wanted: dict[str, Any], first: str) -> str
     if made.keys() != wanted.keys():
         return f"the features are of the kind {' and '.join(made)}, those of {first} of the kind {' and '.join(wanted)}"
     kind = next(kind for kind in made if made[kind] != wanted[kind])
-    own, other = made[kind], wanted[kind]
-    options = [
-        f"{key} {own.get(key)} instead of {other.get(key)}" for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)
-    ]
-    return f"{kind} was made with other options than in {first}: {', '.join(options)}"
+    return f"{kind} was made with other options than in {first}: {differing_options(made[kind], wanted[kind])}"
+
+
+def differing_options(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The options that differ, with both values; empty where none does."""
+    names = sorted(own.keys() | other.keys())
+    return "; ".join(f"{name} {own.get(name)} instead of {other.get(name)}" for name in names if own.get(name) != other.get(name))
 
 
 def _common_job(kind: str, sources: Sequence[DataDir]) -> dict[str, Any] | None:

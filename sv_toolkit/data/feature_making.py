@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sv_toolkit.data.described import differing_options
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ModelError, plain
 
@@ -29,14 +30,5 @@ def refuse_unlike(index: FeatureIndex, dim: int, made: dict[str, Any], use_vad: 
     if kinds and needed and not set(kinds) & set(needed):
         raise ModelError(f"{plain(index.path)}: features are {kinds[0]}, {whose} needs {needed[0]}; extract them again")
     for kind in (*KINDS, *(("vad",) if use_vad else ())):
-        differing = _differing(found, made, kind)
-        if differing:
-            raise ModelError(f"{plain(index.path)}: {kind} was made with other options than {whose} needs: {'; '.join(differing)}")
-
-
-def _differing(found: dict[str, Any], made: dict[str, Any], kind: str) -> list[str]:
-    if kind not in found or kind not in made:
-        return []
-    theirs, own = found[kind]["config"], made[kind]["config"]
-    names = sorted(own.keys() | theirs.keys())
-    return [f"{name} {theirs.get(name)} instead of {own.get(name)}" for name in names if own.get(name) != theirs.get(name)]
+        if kind in found and kind in made and (differing := differing_options(found[kind]["config"], made[kind]["config"])):
+            raise ModelError(f"{plain(index.path)}: {kind} was made with other options than {whose} needs: {differing}")

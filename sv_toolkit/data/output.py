@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import FORMS
 from sv_toolkit.data.skipped import SKIPPED
 from sv_toolkit.errors import DataError, OutputError
-from sv_toolkit.io.files import locked, make_directory, remove_leftovers, whole_binary, write_text
+from sv_toolkit.io.files import locked, make_directory, remove_leftovers, remove_leftovers_of, whole_binary, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, is_mark_of, read_manifest, write_manifest
 from sv_toolkit.io.tables import format_table, place
 
@@ -143,8 +142,8 @@ def write_new_files(files: Mapping[Path, bytes], overwrite: bool) -> None:
         if path.exists() and not overwrite:
             raise OutputError(f"{place(path)}: exists and holds something else; give --overwrite, or another name with -o")
     for path, data in todo.items():
-        for leftover in make_directory(path.parent).glob(f".{glob.escape(path.name)}.????????.tmp"):
-            leftover.unlink()  # of a run that was killed; other files' temporaries are not ours to judge
+        make_directory(path.parent)
+        remove_leftovers_of(path)  # other files' temporaries are not ours to judge
         with whole_binary(path) as stream:
             stream.write(data)
 

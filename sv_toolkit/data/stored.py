@@ -9,8 +9,8 @@ import numpy as np
 
 from sv_toolkit.data.consistency import index_problems
 from sv_toolkit.data.forms import is_pipe, parse_values
-from sv_toolkit.errors import ArchiveError, DataError, Problem, plain, shown
-from sv_toolkit.io.files import regular_file
+from sv_toolkit.errors import ArchiveError, AudioError, DataError, Problem, plain, shown
+from sv_toolkit.io.audio_files import read_header
 from sv_toolkit.io.manifest import damaged_files, read_manifest
 from sv_toolkit.io.tables import Table, bounded, place
 
@@ -69,29 +69,15 @@ def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[
         if is_pipe(value):
             continue
         try:
-            num_channels, durations[key] = _header(value)
-        except DataError as error:
-            faults[key] = (str(error), "correct the path; sv-fix-data --read-data drops it")
+            header = read_header(value)
+        except AudioError as error:
+            faults[key] = (f"{shown(value)}: {error}", "correct the path, or replace the file; sv-fix-data --read-data drops it")
             continue
-        if num_channels > 1 and (channels is None or key not in channels):
-            what = f"has {num_channels} channels and reco2file_and_channel does not say which"
+        durations[key] = header.duration
+        if header.num_channels > 1 and (channels is None or key not in channels):
+            what = f"has {header.num_channels} channels and reco2file_and_channel does not say which"
             faults[key] = (what, "add it there, or choose with --channel when extracting")
     return faults, durations
-
-
-def _header(path: str) -> tuple[int, float]:
-    """Channels and seconds that the audio file's header promises; infinite seconds where it promises nothing."""
-    import soundfile
-
-    if not regular_file(Path(path)):
-        raise DataError(f"{shown(path)} is {'not a regular file' if Path(path).exists() else 'not found (no such file)'}")
-    try:
-        header = soundfile.info(path)
-    except (RuntimeError, OSError) as error:
-        raise DataError(
-            f"{shown(path)} is not an audio file that can be read: {plain(getattr(error, 'error_string', error), 100)}"
-        ) from None
-    return header.channels, header.frames / header.samplerate if header.frames else np.inf
 
 
 def _late_segments(segments: Table, durations: dict[str, float]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sv_toolkit.data.columns import repeated
+from sv_toolkit.data.consistency import overlap_problems
 from sv_toolkit.data.trials import Trials
 from sv_toolkit.errors import Problem, examples, plain
 from sv_toolkit.io.tables import place
@@ -133,9 +134,8 @@ def _wrong_labels(trials: Trials, enroll_speakers: list[str | None], test_speake
 
 
 def _shared(kind: str, used: set[str], trained: set[str], trials: Trials) -> list[Problem]:
-    both = sorted(used & trained)
-    what = f"{len(both)} of {len(used)} {kind} are in the training data, too: {examples(both)}"
-    return [Problem(place(trials.path), what, "train without them: the scores would be optimistic")] if both else []
+    fix = "train without them: the scores would be optimistic"
+    return overlap_problems(place(trials.path), used, trained, f"{kind} are in the training data", fix)
 
 
 def describe(trials: Trials, counts: Mapping[str, int]) -> str:

@@ -56,7 +56,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
     description, _ = read_description(model)
     windows = _windows(description, options)
     index = FeatureIndex(data, need_vad=description.input.use_vad)
-    refuse_other_features(description, index, model)
+    refuse_unlike(index, description.feature_dim, description.features, description.input.use_vad, f"the model {plain(model)}")
     job = {
         "command": "sv-extract-dvector",
         "version": __version__,
@@ -98,15 +98,6 @@ def _windows(description: Description, options: Options) -> WindowConfig:
         return replace(own, window=window, shift=shift, shortest=min(own.shortest, window))
     except ConfigError as error:
         raise ConfigError(f"--window {window} --shift {shift}: {error}") from None
-
-
-def refuse_other_features(description: Description, index: FeatureIndex, model: Path) -> None:
-    """Stop where the features were not made as the model's training features were.
-
-    Raises:
-        ModelError: names the dimensions, or the options that differ.
-    """
-    refuse_unlike(index, description.feature_dim, description.features, description.input.use_vad, f"the model {plain(model)}")
 
 
 def embed_shard(

@@ -12,30 +12,24 @@ The rules:
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shlex
-import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sv_toolkit.errors import AudioError, SvError, plain
-from sv_toolkit.io.audio_headers import Stream, check_length, check_mp3, not_audio, open_stream, truncated
+from sv_toolkit.io.audio_files import not_finite, num_frames, open_regular, opened_sound, soundfile_classes
+from sv_toolkit.io.audio_headers import truncated
 
-FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
-MIN_RATE, MAX_RATE = 1000, 768_000
 MAX_DURATION = 36_000.0  # seconds; ten hours are 2.3 GB at 16 kHz
 PIPE_LIMIT = 1 << 32  # bytes
 _INTEGER_CODINGS = ("PCM_", "ULAW", "ALAW")  # decoded values lie in [-1, 1) and are finite by construction
 _BLOCK = 1 << 20
-_UNKNOWN = 1 << 62  # libsndfile's number of frames where the header gives none is 2**63 - 1
 _SLACK = 0.01  # seconds by which a segment may end after its recording: ends are rounded to two decimals
 
 
@@ -110,25 +104,11 @@ def _opened(request: AudioRequest) -> Iterator[int]:
         with _piped(path, request.allow_pipes) as handle:
             yield handle
         return
-    handle = _open_regular(path)
+    handle = open_regular(path)
     try:
         yield handle
     finally:
         os.close(handle)
-
-
-def _open_regular(path: str) -> int:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening: a named pipe would block, a device may act
-            raise AudioError("not a regular file (a directory, a device or a named pipe)")
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        hint = "" if path.startswith("/") else f"; the path is relative to the current directory, {plain(Path.cwd(), 1000)}"
-        raise AudioError(f"No such file{hint}") from None
-    except PermissionError:
-        raise AudioError("permission denied") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 
 
 @contextlib.contextmanager
@@ -154,15 +134,8 @@ def _piped(command: str, is_allowed: bool) -> Iterator[int]:
 
 
 def _read(request: AudioRequest, handle: int) -> Waveform:
-    size = os.fstat(handle).st_size
-    if size == 0:
-        raise AudioError("empty file (0 bytes)")
-    stream = open_stream(handle, size)
-    patches = check_length(stream)
-    with _sound(stream, patches) as sound:
+    with opened_sound(handle) as sound:
         _check_sound(sound, request)
-        if sound.format == "MP3":
-            check_mp3(stream)
         samples = _decode(sound, request)
     waveform = _judged(samples, sound.subtype)
     waveform.recorded_rate = sound.samplerate
@@ -170,69 +143,8 @@ def _read(request: AudioRequest, handle: int) -> Waveform:
     return waveform
 
 
-@cache
-def _soundfile() -> Any:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: the module is there, libsndfile is not
-        raise SvError(
-            f"reading audio needs the package soundfile, which cannot be imported ({plain(error)}); pip install soundfile"
-        ) from None
-
-    class Forward(soundfile.SoundFile):
-        """Reads on without seeking: soundfile seeks to where it is after every read, which FLAC pays dearly for
-        and files of unknown length fail at."""
-
-        def seekable(self) -> bool:
-            return False
-
-    return soundfile, Forward
-
-
-def _sound(stream: Stream, patches: dict[int, bytes]) -> Any:
-    soundfile, forward = _soundfile()
-    try:
-        if patches:
-            return forward(_Patched(stream, patches))
-        os.lseek(stream.handle, 0, os.SEEK_SET)
-        return forward(stream.handle, closefd=False)
-    except (soundfile.LibsndfileError, TypeError):
-        raise AudioError(not_audio(stream.head)) from None
-
-
-class _Patched(io.RawIOBase):
-    """A file with a few bytes replaced."""
-
-    def __init__(self, stream: Stream, patches: dict[int, bytes]) -> None:
-        self.stream, self.patches, self.position = stream, patches, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.stream.size}[whence]
-        return self.position
-
-    def readinto(self, buffer: Any) -> int:
-        data = bytearray(os.pread(self.stream.handle, len(buffer), self.position))
-        for offset, patch in self.patches.items():
-            for i, value in enumerate(patch, offset - self.position):
-                if 0 <= i < len(data):
-                    data[i] = value
-        buffer[: len(data)] = bytes(data)
-        self.position += len(data)
-        return len(data)
-
-
 def _check_sound(sound: Any, request: AudioRequest) -> None:
-    if sound.format not in FORMATS:
-        raise AudioError(f"format {sound.format} is not supported, only {', '.join(sorted(FORMATS))}; convert it, for example with ffmpeg")
     rate = sound.samplerate
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"sample rate {rate} Hz in the header; rates from {MIN_RATE} to {MAX_RATE} Hz are possible")
     if rate != request.sample_rate and not request.resample:
         raise AudioError(f"sample rate is {rate} Hz, {request.sample_rate} Hz is needed; --resample converts it")
     if request.channel is None and sound.channels != 1:
@@ -242,10 +154,8 @@ def _check_sound(sound: Any, request: AudioRequest) -> None:
 
 
 def _decode(sound: Any, request: AudioRequest) -> np.ndarray:
-    soundfile, _ = _soundfile()
-    total = sound.frames if sound.frames < _UNKNOWN else None
-    if total == 0:
-        raise AudioError("holds no samples")
+    soundfile, _ = soundfile_classes()
+    total = num_frames(sound)
     first, last = _part(request, sound.samplerate, total)
     limit = int(request.max_duration * sound.samplerate)
     if last is not None and last - first > limit:
@@ -324,8 +234,7 @@ def _judged(samples: np.ndarray, subtype: str) -> Waveform:
         return Waveform(samples)
     peak = float(np.max(np.abs(samples)))
     if not np.isfinite(peak):
-        count = int((~np.isfinite(samples)).sum())
-        raise AudioError(f"{count} of {len(samples)} samples are not finite (NaN or Inf)")
+        raise AudioError(not_finite(int((~np.isfinite(samples)).sum()), len(samples)))
     return Waveform(samples, int((np.abs(samples) > 1).sum()) if peak > 1 else 0, peak)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sv_toolkit.errors import AudioError, SvError, plain
-from sv_toolkit.io.audio import MAX_RATE, MIN_RATE
+from sv_toolkit.io.audio_files import MAX_RATE, MIN_RATE
 from sv_toolkit.io.audio_headers import STREAMED
 
 logger = logging.getLogger("sv_toolkit")

@@ -15,7 +15,7 @@ from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ArchiveError, DataError, ModelError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
 from sv_toolkit.io.shards import Skip, Written
-from sv_toolkit.ivector.frames import Frames, opened, posteriors_digest
+from sv_toolkit.ivector.frames import opened, posteriors_digest
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.statistics import Align, align_full, align_given, utterance_statistics
 from sv_toolkit.ivector.store import Description, load_system, read_description
@@ -40,7 +40,8 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
     opened.cache_clear()
     _system.cache_clear()
     frames = opened(data, description.config.frames, posteriors)
-    refuse_other_features(model, description, frames)
+    use_vad = description.config.frames.use_vad
+    refuse_unlike(frames.index, description.feature_dim, description.features, use_vad, f"the model {plain(model)}")
     num_classes = description.config.ubm.num_components
     if posteriors is not None and frames.num_classes != num_classes:
         raise ModelError(f"{plain(posteriors)}: posteriors have {frames.num_classes} columns, the model {plain(model)} needs {num_classes}")
@@ -96,13 +97,3 @@ def _refuse_other_alignment(model: Path, description: Description, posteriors: P
         raise ModelError(f"{plain(model)}: was trained with given posteriors; give those of this data with --posteriors")
     if description.alignment == "ubm" and posteriors is not None:
         raise ModelError(f"{plain(model)}: aligns frames by its own background model; leave out --posteriors")
-
-
-def refuse_other_features(model: Path, description: Description, frames: Frames) -> None:
-    """Stop where the features were not made as those of the training.
-
-    Raises:
-        ModelError: names the dimensions, or the options that differ.
-    """
-    use_vad = description.config.frames.use_vad
-    refuse_unlike(frames.index, description.feature_dim, description.features, use_vad, f"the model {plain(model)}")

@@ -66,7 +66,7 @@ def test_reading_the_data_finds_missing_audio(data):
     assert run(data).exit_code == 0
     result = run(data, "--read-data")
     assert result.exit_code == 1
-    assert result.stdout.count("not found") == 3
+    assert result.stdout.count("No such file") == 3
 
 
 @pytest.mark.parametrize("options", [[], ["-O"]], ids=["plain", "without assertions"])

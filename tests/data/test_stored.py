@@ -5,9 +5,13 @@ import pytest
 import soundfile
 
 from sv_toolkit.data.data_dir import write_data_dir
+from sv_toolkit.data.stored import useless_audio
 from sv_toolkit.data.validation import validate
+from sv_toolkit.errors import AudioError
 from sv_toolkit.io.archives import write_ark_scp
+from sv_toolkit.io.audio import AudioRequest, read_waveform
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
+from sv_toolkit.io.tables import read_table
 
 IDS = ["spk1-u1", "spk1-u2", "spk2-u1"]
 
@@ -41,6 +45,35 @@ def test_missing_and_foreign_audio_is_found(data, tmp_path):
     assert "wav.scp:2: recording spk1-u2" in only_problem(data)
     (tmp_path / "spk1-u2.wav").write_text("<html>404</html>")
     assert "not an audio file" in only_problem(data)
+
+
+def write_cut(path):
+    soundfile.write(path, np.full(8000, 0.1), 8000)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+UNUSABLE = {
+    "cut": write_cut,
+    "empty": lambda path: soundfile.write(path, np.zeros(0), 8000),
+    "another container": lambda path: soundfile.write(path, np.full(8000, 0.1), 8000, format="W64"),
+    "not finite": lambda path: soundfile.write(path, np.full(8000, np.nan), 8000, subtype="FLOAT"),
+    "headerless": lambda path: path.with_suffix(".raw").write_bytes(bytes(16000)),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_audio_is_found_wanting_for_the_reason_for_which_extraction_leaves_it_out(data, tmp_path, kind):
+    path = tmp_path / "spk1-u2.wav"
+    UNUSABLE[kind](path)
+    if kind == "headerless":
+        path = path.with_suffix(".raw")
+        (data / "wav.scp").write_text((data / "wav.scp").read_text().replace("spk1-u2.wav", "spk1-u2.raw"))
+    with pytest.raises(AudioError) as caught:
+        read_waveform(AudioRequest(str(path), "", "spk1-u2", sample_rate=8000))
+    message = only_problem(data)
+    assert message.startswith(f"{data}/wav.scp:2: recording spk1-u2: ")
+    assert str(caught.value).removeprefix(f"{path}: ") in message
+    assert useless_audio(read_table(data / "wav.scp"), None, None).keys() == {"spk1-u2"}
 
 
 def test_a_device_is_no_audio(data):

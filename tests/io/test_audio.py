@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recordings import CODINGS, NAMES, RATE, read, recording_maker, refusal, request, speech
 
 from sv_toolkit.errors import AudioError, SvError
-from sv_toolkit.io import audio
+from sv_toolkit.io import audio, audio_files
 from sv_toolkit.io.audio import read_waveform
 
 make = pytest.fixture(recording_maker, name="make")
@@ -208,14 +208,28 @@ def test_an_mp3_with_an_id3_tag_is_read(make):
     assert np.array_equal(read(path), expected)
 
 
+@pytest.mark.parametrize(("num_channels", "subtype"), [(1, "PCM_16"), (2, "FLOAT")])
+def test_a_header_says_what_the_waveform_will_be(tmp_path, num_channels, subtype):
+    soundfile.write(tmp_path / "a.wav", np.zeros((12000, num_channels)), 8000, subtype=subtype)
+    assert audio_files.read_header(str(tmp_path / "a.wav")) == (num_channels, 8000, 1.5)
+
+
+def test_one_sample_that_is_no_number_is_found(tmp_path):
+    samples = np.zeros((audio_files._BLOCK, 2))
+    samples[-1, 1] = np.inf
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=f"1 of {samples.size} samples are not finite"):
+        audio_files.read_header(str(tmp_path / "a.wav"))
+
+
 def test_a_missing_soundfile_stops_everything_with_the_way_out(make, monkeypatch):
     path = make()
-    audio._soundfile.cache_clear()
+    audio_files.soundfile_classes.cache_clear()
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(SvError, match="pip install soundfile") as caught:
         read_waveform(request(path))
     assert not isinstance(caught.value, AudioError)
-    audio._soundfile.cache_clear()
+    audio_files.soundfile_classes.cache_clear()
 
 
 def test_a_missing_soxr_stops_everything_with_the_way_out(make, monkeypatch):

@@ -1,0 +1,169 @@
+"""Audio files opened: whole by what their headers say, and of a format and a rate that are read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sv_toolkit.errors import AudioError, SvError, plain
+from sv_toolkit.io.audio_headers import Stream, check_length, check_mp3, not_audio, open_stream
+
+FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
+MIN_RATE, MAX_RATE = 1000, 768_000
+_FLOATS = ("FLOAT", "DOUBLE")  # codings that can hold what is no number
+_BLOCK = 1 << 20
+_UNKNOWN = 1 << 62  # libsndfile's number of frames where the header gives none is 2**63 - 1
+
+
+class Header(NamedTuple):
+    """What is known of a recording before it is decoded; `duration` in seconds, infinite where the header does not say."""
+
+    num_channels: int
+    sample_rate: int
+    duration: float
+
+
+def read_header(path: str) -> Header:
+    """The header of the audio file `path`; refuses what `read_waveform` refuses of any part of it.
+
+    Of float files the samples are read, too: only they can hold NaN.  A FLAC file that was cut is found by decoding alone.
+
+    Raises:
+        AudioError: with the reason alone.
+    """
+    handle = open_regular(path)
+    try:
+        with opened_sound(handle) as sound:
+            total = num_frames(sound)
+            if sound.subtype in _FLOATS:
+                _refuse_not_finite(sound)
+            return Header(sound.channels, sound.samplerate, np.inf if total is None else total / sound.samplerate)
+    finally:
+        os.close(handle)
+
+
+def open_regular(path: str) -> int:
+    """The handle of a file that is there and holds data; raises AudioError with the reason alone."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening: a named pipe would block, a device may act
+            raise AudioError("not a regular file (a directory, a device or a named pipe)")
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        hint = "" if path.startswith("/") else f"; the path is relative to the current directory, {plain(Path.cwd(), 1000)}"
+        raise AudioError(f"No such file{hint}") from None
+    except PermissionError:
+        raise AudioError("permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+
+
+@contextlib.contextmanager
+def opened_sound(handle: int) -> Iterator[Any]:
+    """The open file as soundfile reads it, its header checked.
+
+    Raises:
+        AudioError: it was cut, is of another format, or holds nothing; with the reason alone.
+    """
+    size = os.fstat(handle).st_size
+    if size == 0:
+        raise AudioError("empty file (0 bytes)")
+    stream = open_stream(handle, size)
+    patches = check_length(stream)
+    with _sound(stream, patches) as sound:
+        if sound.format not in FORMATS:
+            raise AudioError(
+                f"format {sound.format} is not supported, only {', '.join(sorted(FORMATS))}; convert it, for example with ffmpeg"
+            )
+        if not MIN_RATE <= sound.samplerate <= MAX_RATE:
+            raise AudioError(f"sample rate {sound.samplerate} Hz in the header; rates from {MIN_RATE} to {MAX_RATE} Hz are possible")
+        if sound.format == "MP3":
+            check_mp3(stream)
+        if sound.frames == 0:
+            raise AudioError("holds no samples")
+        yield sound
+
+
+def num_frames(sound: Any) -> int | None:
+    """Samples of a channel, None where the header does not say."""
+    return int(sound.frames) if sound.frames < _UNKNOWN else None
+
+
+def not_finite(count: int, total: int) -> str:
+    """The reason to refuse samples of which `count` are no numbers."""
+    return f"{count} of {total} samples are not finite (NaN or Inf)"
+
+
+def _refuse_not_finite(sound: Any) -> None:
+    count = total = 0
+    block = np.empty((max(_BLOCK // sound.channels, 1), sound.channels), np.float32)
+    while num := sound.buffer_read_into(block, "float32"):
+        total += num * sound.channels
+        count += int((~np.isfinite(block[:num])).sum())
+    if count:
+        raise AudioError(not_finite(count, total))
+
+
+@cache
+def soundfile_classes() -> Any:
+    """The package soundfile, and its SoundFile that reads on without seeking."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the module is there, libsndfile is not
+        raise SvError(
+            f"reading audio needs the package soundfile, which cannot be imported ({plain(error)}); pip install soundfile"
+        ) from None
+
+    class Forward(soundfile.SoundFile):
+        """Reads on without seeking: soundfile seeks to where it is after every read, which FLAC pays dearly for
+        and files of unknown length fail at."""
+
+        def seekable(self) -> bool:
+            return False
+
+    return soundfile, Forward
+
+
+def _sound(stream: Stream, patches: dict[int, bytes]) -> Any:
+    soundfile, forward = soundfile_classes()
+    try:
+        if patches:
+            return forward(_Patched(stream, patches))
+        os.lseek(stream.handle, 0, os.SEEK_SET)
+        return forward(stream.handle, closefd=False)
+    except (soundfile.LibsndfileError, TypeError):
+        raise AudioError(not_audio(stream.head)) from None
+
+
+class _Patched(io.RawIOBase):
+    """A file with a few bytes replaced."""
+
+    def __init__(self, stream: Stream, patches: dict[int, bytes]) -> None:
+        self.stream, self.patches, self.position = stream, patches, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.stream.size}[whence]
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        data = bytearray(os.pread(self.stream.handle, len(buffer), self.position))
+        for offset, patch in self.patches.items():
+            for i, value in enumerate(patch, offset - self.position):
+                if 0 <= i < len(data):
+                    data[i] = value
+        buffer[: len(data)] = bytes(data)
+        self.position += len(data)
+        return len(data)
