@@ -196,7 +196,7 @@ def test_the_lock_dies_with_its_process(tmp_path):
     ready = context.Event()
     holder = context.Process(target=hold, args=(tmp_path, ready))
     holder.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     with pytest.raises(OutputError, match=f"in use by process {holder.pid}"), locked(tmp_path):
         pass
     holder.kill()

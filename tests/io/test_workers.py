@@ -42,7 +42,7 @@ def die_at_three(number):
 
 
 def sleep_long(_):
-    time.sleep(60)
+    time.sleep(600)
 
 
 def out_of_memory(_):
@@ -90,7 +90,7 @@ def test_a_killed_worker_is_an_error_that_names_what_was_held(start_method):
     start = time.monotonic()
     with pytest.raises(SvError, match=r"a worker process was killed .* held .*utt3.*smaller --nj"):
         list(run_tasks(die_at_three, list(range(40)), 2, lambda task: f"utt{task}", start_method))
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60  # and not until the others have finished
 
 
 def test_a_worker_that_is_killed_while_idle_is_an_error_too():
@@ -114,7 +114,7 @@ def children(pid):
     return found
 
 
-def wait_until(condition, seconds=15):
+def wait_until(condition, seconds=90):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -135,7 +135,7 @@ list(run_tasks(sleep_long, [1, 2, 3], 2, str))
     time.sleep(0.3)  # past the start of the workers
     held = children(parent.pid)
     parent.send_signal(sent)
-    assert parent.wait(15) != 0
+    assert parent.wait(90) != 0
     wait_until(lambda: not any(Path(f"/proc/{pid}/task").exists() and not is_dead(pid) for pid in held))
 
 

@@ -96,7 +96,7 @@ def test_jobs_end_with_their_runner(tmp_path, environment):
             time.sleep(0.05)
             pids = [line for log in tmp_path.glob("x.*.log") for line in log.read_text().splitlines() if line.isdigit()]
         runner.send_signal(signal.SIGTERM)
-        assert runner.wait(20) == 143
+        assert runner.wait(60) == 143
     assert len(pids) == 2
     time.sleep(0.2)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
