@@ -24,6 +24,7 @@ from sv_toolkit.errors import OutputError, plain
 FILE_MODE = 0o640  # voiceprints and speaker lists are personal data: never world-readable
 DIRECTORY_MODE = 0o750
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 without tab, delete, C1: the ones that drive terminals
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 BETWEEN_ATTEMPTS = 0.02  # seconds between two looks at a lock that another process holds
 
 
@@ -63,8 +64,10 @@ def whole_binary(path: Path) -> Iterator[BinaryIO]:
             os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
             os.fsync(stream.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = str(path)  # a write does not know what it writes to
         raise
 
 

@@ -95,11 +95,13 @@ def load_newest(folder: Path, job: dict[str, Any]) -> tuple[Progress, dict[str, 
     Raises:
         ModelError: the checkpoints belong to another configuration or data, or to another version of this toolkit.
     """
-    for path in checkpoints(folder):
+    found = checkpoints(folder)
+    for path in found:
         try:
             return _load(path, job)
         except (SafetensorError, OSError, *MALFORMED) as error:
-            logger.warning("%s is damaged (%s); falling back to the previous checkpoint", plain(path), plain(error))
+            way_on = "starting from the beginning" if path == found[-1] else "falling back to the previous checkpoint"
+            logger.warning("%s is damaged (%s); %s", plain(path), plain(error), way_on)
     return None
 
 

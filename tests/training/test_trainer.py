@@ -136,6 +136,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(data, tables, tmp_pat
     assert digests(tmp_path / "broken") == digests(tmp_path / "whole")
 
 
+def test_where_all_checkpoints_are_damaged_that_it_begins_anew_is_told(data, tables, tmp_path, caplog):
+    config = train_config(tables, "x")
+    run_training(config, Options(data, tmp_path / "exp", should_stop=stop_after(9)))
+    found = resume.checkpoints(tmp_path / "exp")
+    for path in found:
+        path.write_bytes(path.read_bytes()[:100])
+    assert run_training(config, Options(data, tmp_path / "exp")).finished
+    said = [record.getMessage().rpartition("; ")[2] for record in caplog.records if "is damaged" in record.getMessage()]
+    assert said == ["falling back to the previous checkpoint"] * (len(found) - 1) + ["starting from the beginning"]
+
+
 def rewritten(path, change):
     """The checkpoint with other text in its header, of the same length or not."""
     content = path.read_bytes()
