@@ -62,6 +62,10 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     write_text(manifest_path(directory, manifest.name), manifest_text(manifest))
 
 
+class DamagedManifest(DataError):
+    """The file is there, and what it says cannot be understood."""
+
+
 def read_manifest(directory: Path, name: str) -> Manifest | None:
     """The manifest, or None where there is none.
 
@@ -84,7 +88,7 @@ def read_manifest(directory: Path, name: str) -> Manifest | None:
     except FileNotFoundError:
         return None
     except MALFORMED:
-        raise DataError(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
+        raise DamagedManifest(f"{plain(path)}: damaged manifest; --overwrite makes the directory anew") from None
 
 
 def made_with(directory: Path, name: str) -> dict[str, Any] | None:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from sv_toolkit import __version__
-from sv_toolkit.errors import ConfigError, OutputError, examples, plain
+from sv_toolkit.errors import ConfigError, DataError, OutputError, examples, plain
 from sv_toolkit.io.files import locked, loose_permissions
-from sv_toolkit.io.manifest import is_finished, read_manifest
+from sv_toolkit.io.manifest import DamagedManifest, is_finished, manifest_path, read_manifest
 from sv_toolkit.io.memory import keep_freed_memory
 from sv_toolkit.losses.registry import make_loss
 from sv_toolkit.losses.term import LossSize
@@ -134,8 +134,21 @@ def _prepared(options: Options, processes: Processes) -> Iterator[None]:
         sentence = loose_permissions(options.folder)
         if sentence:
             logger.warning("%s", sentence)
+        _drop_damaged_manifest(options.folder)
         processes.wait()
         yield
+
+
+def _drop_damaged_manifest(folder: Path) -> None:
+    """It would say that all is done; the checkpoints know how far the training is."""
+    try:
+        read_manifest(folder, MANIFEST)
+    except DamagedManifest:
+        path = manifest_path(folder, MANIFEST)
+        logger.warning("%s: is damaged and is dropped; the training goes on from its checkpoints", plain(path))
+        path.unlink()
+    except DataError:
+        return  # of another version, or no file: whoever needs it says what to do
 
 
 def without_absent_vad(config: TrainConfig, data: list[Path]) -> TrainConfig:

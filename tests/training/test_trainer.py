@@ -125,6 +125,16 @@ def test_a_finished_run_does_nothing_again(data, tables, tmp_path, caplog):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "exp").rglob("*") if path.is_file()} == before
 
 
+def test_over_a_damaged_manifest_a_finished_training_is_published_again_from_its_checkpoint(data, tables, tmp_path, caplog):
+    config, options = train_config(tables, "x"), Options(data, tmp_path / "exp")
+    run_training(config, options)
+    before, manifest = digests(tmp_path / "exp"), tmp_path / "exp" / "train.manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:40])
+    assert run_training(config, options).finished
+    assert "train.manifest.json: is damaged and is dropped; the training goes on from its checkpoints" in caplog.text
+    assert digests(tmp_path / "exp") == before
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(data, tables, tmp_path, caplog):
     config = train_config(tables, "x")
     run_training(config, Options(data, tmp_path / "whole"))
