@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from sv_toolkit.cli.common import (
     DECIMALS,
@@ -15,6 +14,7 @@ from sv_toolkit.cli.common import (
     PRIOR,
     REPORTED_P_TARGETS,
     SvCommand,
+    is_given,
     refuse_given,
     trials_format_option,
     write_lines,
@@ -64,11 +64,10 @@ def command(files: tuple[Path, ...], applied: Path | None, trials_format: str, *
         raise click.UsageError("Missing option: where the calibration goes: -o calibration.json, --model MODEL, or both")
     if options["utt2dur"] and options["utt2num_frames"]:
         raise click.UsageError("--utt2dur and --utt2num-frames say the same; give one")
-    if applied is not None:
-        refuse_given("belongs to a fit, and --apply makes none", "prior", "bend", "folds", "data")
     if applied is None:
         _fit(files, trials_format, **options)
     else:
+        refuse_given("belongs to a fit, and --apply makes none", "prior", "bend", "folds", "data")
         _apply(files, trials_format, applied, **options)
 
 
@@ -114,8 +113,8 @@ def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: P
     from sv_toolkit.data.trials import read_scored, read_scores, read_trials
 
     found = library.read_calibration(applied)
-    said = click.get_current_context().get_parameter_source("scoring") is not ParameterSource.DEFAULT
-    library.refuse_other_origin(found, applied, options["scoring"] if said else found.scoring, _digest(model))
+    scoring = options["scoring"] if is_given("scoring") else found.scoring
+    library.refuse_other_origin(found, applied, scoring, _digest(model))
     if len(files) == 2:
         trials = read_trials(files[0], trials_format)
         scores = read_scores(files[1], trials)

@@ -86,10 +86,14 @@ def refuse_given(why: str, *names: str) -> None:
     Raises:
         click.UsageError: naming the first that was given.
     """
-    context = click.get_current_context()
-    for option in context.command.params:
-        if option.name in names and context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE:
+    for option in click.get_current_context().command.params:
+        if option.name in names and is_given(option.name):
             raise click.UsageError(f"{option.opts[0]} {why}")
+
+
+def is_given(name: str) -> bool:
+    """Whether the command line, and not a default, says what the parameter is."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def read_names_as_utf8() -> None:

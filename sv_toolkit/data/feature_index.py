@@ -38,10 +38,10 @@ class FeatureIndex:
         self.features = _open(path, "feats.scp", "sv-extract-fbank")
         self.vad = _open(path, "vad.scp", "sv-compute-vad") if need_vad else None
         tables = {"feats.scp": self.features, "vad.scp": self.vad}
-        expected = sorted(data.utt2spk)
+        expected, skipped = sorted(data.utt2spk), read_skipped(path)
         for name, table in tables.items():
             if table is not None:
-                lost = left_out(read_skipped(path), name, self.features)
+                lost = left_out(skipped, name, self.features)
                 _refuse_other_ids(path, name, table, data.utt2spk, [utterance for utterance in expected if utterance not in lost])
                 expected = [utterance for utterance in expected if utterance in table]
         self.utterances = expected

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sv_toolkit.data.described import differing_options
+from sv_toolkit.data.described import FEATURE_KINDS, differing_options
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ModelError, plain
-
-KINDS = ("fbank", "mfcc")
 
 
 def refuse_unlike(index: FeatureIndex, dim: int, made: dict[str, Any], use_vad: bool, whose: str) -> None:
@@ -26,9 +24,9 @@ def refuse_unlike(index: FeatureIndex, dim: int, made: dict[str, Any], use_vad: 
     if index.dim != dim:
         raise ModelError(f"{plain(index.path)}: features have {index.dim} columns, {whose} needs {dim}")
     found = index.made_by()
-    kinds, needed = ([kind for kind in KINDS if kind in known] for known in (found, made))
+    kinds, needed = ([kind for kind in FEATURE_KINDS if kind in known] for known in (found, made))
     if kinds and needed and not set(kinds) & set(needed):
         raise ModelError(f"{plain(index.path)}: features are {kinds[0]}, {whose} needs {needed[0]}; extract them again")
-    for kind in (*KINDS, *(("vad",) if use_vad else ())):
+    for kind in (*FEATURE_KINDS, *(("vad",) if use_vad else ())):
         if kind in found and kind in made and (differing := differing_options(found[kind]["config"], made[kind]["config"])):
             raise ModelError(f"{plain(index.path)}: {kind} was made with other options than {whose} needs: {differing}")
