@@ -49,6 +49,39 @@ class FeatureIndex:
             raise DataError(f"{plain(path)}/feats.scp: empty: no utterance has features; run sv-extract-fbank {plain(path)}")
         self.utt2spk = {utterance: data.utt2spk[utterance] for utterance in self.utterances}
         self.dim = self._first_dim()
+        self.speakers = sorted(set(self.utt2spk.values()))
+        number = {speaker: code for code, speaker in enumerate(self.speakers)}
+        self.speaker_codes = np.array([number[self.utt2spk[utterance]] for utterance in self.utterances], np.int32)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids by place."""
+        return self.utterances
+
+    @property
+    def num_utterances(self) -> int:
+        """Utterances that have features."""
+        return len(self.utterances)
+
+    def read_at(self, place: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `read` gives for the utterance at a place of `ids`."""
+        return self.read(self.utterances[place])
+
+    def rows_at(self, place: int, start: int, stop: int) -> np.ndarray:
+        """Rows `[start, stop)` of the features of the utterance at a place of `ids`, without the checks of `read`."""
+        return self.features.rows(self.utterances[place], start, stop)
+
+    def plain_at(self, place: int) -> int:
+        """Byte of the archive at which the first row begins, where rows lie there as float32 one after another; else -1."""
+        return self.features.plain_position(self.utterances[place])
+
+    def read_into(self, place: int, position: int, out: np.ndarray) -> None:
+        """Fill `out` with the bytes of the archive from `position` on.
+
+        Raises:
+            ArchiveError: the archive ends before; names the utterance.
+        """
+        self.features.read_into(self.utterances[place], position, out)
 
     def _first_dim(self) -> int:
         for utterance in self.utterances:

@@ -6,7 +6,7 @@ frames, then the normalisation that is measured on the voiced frames, then a fix
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from sv_toolkit.errors import ConfigError
 from sv_toolkit.features.cmvn import sliding_cmvn
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
+MEASURED = ("level", "utterance")  # those that follow from mean and deviation of the selected frames
+SMALLEST_DEVIATION = 1e-5  # of features that never change
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,34 @@ def select_frames(features: np.ndarray, is_voiced: np.ndarray | None, config: In
 
 def offset_and_gain(frames: np.ndarray, config: InputConfig) -> tuple[np.ndarray, np.ndarray]:
     """What `normalize` subtracts and then multiplies by, each `(dim,)` float32, measured on the selected frames."""
-    dim = frames.shape[1]
-    offset, gain = np.zeros(dim), np.full(dim, config.scale)
-    if len(frames) and config.cmvn == "level":
-        offset = np.full(dim, frames.mean(dtype=np.float64))
-        if config.cmvn_variance:
-            gain = gain / max(frames.std(dtype=np.float64), 1e-5)
-    if len(frames) and config.cmvn == "utterance":
-        offset = frames.mean(axis=0, dtype=np.float64)
-        if config.cmvn_variance:
-            gain = gain / np.maximum(frames.std(axis=0, dtype=np.float64), 1e-5)
+    if len(frames) == 0 or config.cmvn not in MEASURED:
+        none = np.zeros((1, frames.shape[1]))
+        offset, gain = normalization(none, none, replace(config, cmvn="none"))
+    else:
+        mean = frames.mean(axis=0, dtype=np.float64)
+        deviation = frames.std(axis=0, dtype=np.float64) if config.cmvn_variance else mean
+        offset, gain = normalization(mean[None], deviation[None], config)
+    return offset[0], gain[0]
+
+
+def normalization(mean: np.ndarray, deviation: np.ndarray, config: InputConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What `normalize` subtracts and then multiplies by, for many utterances at once.
+
+    Args:
+        mean, deviation: `(num_utterances, dim)` of the selected frames of each.
+
+    Returns:
+        Offset and gain, each `(num_utterances, dim)` float32.
+    """
+    mean, deviation = mean.astype(np.float64), deviation.astype(np.float64)
+    offset, gain = np.zeros(mean.shape), np.full(mean.shape, config.scale)
+    if config.cmvn == "level":
+        offset[:] = mean.mean(axis=1, keepdims=True)
+        deviation = np.sqrt((deviation**2 + (mean - offset) ** 2).mean(axis=1, keepdims=True))  # of all numbers together
+    if config.cmvn == "utterance":
+        offset[:] = mean
+    if config.cmvn in MEASURED and config.cmvn_variance:
+        gain /= np.maximum(deviation, SMALLEST_DEVIATION)
     return offset.astype(np.float32), gain.astype(np.float32)
 
 

@@ -110,6 +110,25 @@ class ScpReader:
             self._fail(key, error)
         return _as_float32(array if record.columns is None else array[:, record.columns])
 
+    def plain_position(self, key: str) -> int:
+        """Byte of the archive at which the rows of `key` begin, where they lie there as float32 one after another; else -1."""
+        location = self.locations[key]
+        try:
+            record = self._record(key, location)
+        except ArchiveError as error:
+            self._fail(key, error)
+        if record.header is None or record.header.token != "FM" or record.columns is not None:
+            return -1
+        return record.header.start + record.first_row * (record.header.columns or 0) * 4
+
+    def read_into(self, key: str, position: int, out: np.ndarray) -> None:
+        """Fill `out` with the bytes of the archive of `key` from `position` on; no other checks than that they are there."""
+        location = self.locations[key]
+        try:
+            self._ark(location.path).read_into(position, out)
+        except ArchiveError as error:
+            self._fail(key, error)
+
     def _decode(self, location: Location, record: _Record, start: int, stop: int) -> np.ndarray[Any, Any]:
         if record.header is not None:
             return decode_rows(record.header, self._ark(location.path).read_exactly, start, stop)

@@ -51,13 +51,18 @@ class Ark:
     def read_exactly(self, offset: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """`count` bytes as an array of their own."""
         data = np.empty(count, np.uint8)
+        self.read_into(offset, data)
+        return data
+
+    def read_into(self, offset: int, out: np.ndarray[Any, Any]) -> None:
+        """Fill a contiguous array with the bytes from `offset` on."""
+        data = out.reshape(-1).view(np.uint8)
         filled = 0
-        while filled < count:  # one call gives at most 2 GiB
+        while filled < len(data):  # one call gives at most 2 GiB
             num = os.preadv(self._handle, [data[filled:].data], offset + filled)
             if not num:
-                raise ArchiveError(f"truncated: {count} bytes are needed, {filled} are there")
+                raise ArchiveError(f"truncated: {len(data)} bytes are needed, {filled} are there")
             filled += num
-        return data
 
     def header(self, offset: int, head: bytes) -> Header:
         """The header of the binary record at `offset`, which begins with `head`; the file is large enough to hold it.

@@ -1,7 +1,8 @@
-"""Batches of network input, made ahead of the step that needs them; one from every source of data per step."""
+"""Batches of network input, made ahead of the step that needs them and where it needs them; one from every source per step."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,11 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from sv_toolkit.training.augment import Augment
+from sv_toolkit.training.augment import Augmentation
 from sv_toolkit.training.config import BatchConfig
 from sv_toolkit.training.examples import Examples
+from sv_toolkit.training.processes import share
 from sv_toolkit.training.sampling import draw_batch
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -38,69 +44,73 @@ class Batch:
     """Network input from one source for one step.
 
     Attributes:
-        features: `(num_rows, num_frames, dim)` float32, zero-padded at the end; this process's part of the batch.
-        lengths: `(num_rows,)` frames that count, or None where all are equal.
-        speakers: `(num_speakers, num_utterances)` class of every utterance of the whole batch.
+        features: `(num_crops, num_frames, dim)` float32 on the device of the training; this process's part of the batch.
+        speakers: `(num_speakers, num_utterances)` class of every utterance of the whole batch, on the device.
         rows: which of the utterances, counted speaker by speaker, `features` holds.
-        utterances: ids of the whole batch in that order, for messages.
+        places: `(num_speakers, num_utterances)` utterances of the source, for messages.
     """
 
     source: Source
-    features: np.ndarray
-    lengths: np.ndarray | None
-    speakers: np.ndarray
+    features: Tensor
+    speakers: Tensor
     rows: range
-    utterances: list[str]
+    places: np.ndarray
+
+    def utterances(self) -> list[str]:
+        """Ids of the whole batch."""
+        return [self.source.examples.name(place) for place in self.places.ravel().tolist()]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One batch from every source, and how long the step waited for them."""
+    """One batch from every source, and how long the step waited for them.
+
+    Attributes:
+        ready: on a GPU, the event after which the batches lie there.
+    """
 
     batches: list[Batch]
     seconds_waited: float = 0.0
+    ready: Any = None
 
 
-def share(total: int, rank: int, num_processes: int) -> range:
-    """The rows of a batch that process `rank` works on; contiguous, as equal as can be."""
-    return range(total * rank // num_processes, total * (rank + 1) // num_processes)
-
-
-def make_batch(source: Source, augment: Augment, seed: list[int], step: int, rank: int = 0, num_processes: int = 1) -> Batch:
+def make_batch(
+    source: Source, augment: Augmentation, seed: list[int], step: int, rank: int = 0, num_processes: int = 1, device: torch.device = CPU
+) -> Batch:
     """The batch of `step`; the same for the same seed and step, whatever came before and however many processes share it."""
-    draw = draw_batch(source.examples, source.batch, seed, step)
-    ids = [utterance for row in draw.utterances for utterance in row]
-    crops = [crop for row in draw.crops for crop in row]
-    rows = share(len(ids), rank, num_processes)
-    pieces = [augment(source.examples, ids[row], crops[row], np.random.default_rng([*seed, step, row])) for row in rows]
-    features, lengths = padded(pieces)
-    return Batch(source, features, lengths, source.classes[draw.speakers], rows, ids)
-
-
-def padded(pieces: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """`(num_rows, num_frames, dim)` of matrices, zeros at the end, and their lengths where these differ."""
-    lengths = np.array([len(piece) for piece in pieces])
-    if lengths.min() == lengths.max():
-        return np.stack(pieces), None
-    features = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), dtype=np.float32)
-    for row, piece in enumerate(pieces):
-        features[row, : len(piece)] = piece
-    return features, lengths
+    rng = np.random.default_rng([*seed, step])
+    draw = draw_batch(source.examples, source.batch, rng)
+    plan = augment.draw(draw.places.size, draw.num_frames, source.examples.dim, rng)
+    rows = share(draw.places.size, rank, num_processes)
+    own = slice(rows.start, rows.stop)
+    features = augment.inputs(source.examples, draw.places.ravel()[own], draw.starts[own], draw.num_frames, plan.rows(rows), device)
+    speakers = torch.from_numpy(source.classes[draw.speakers]).to(device, non_blocking=True)
+    return Batch(source, features, speakers, rows, draw.places)
 
 
 def prefetch(
-    sources: list[Source], augment: Augment, seed: int, steps: range, rank: int = 0, num_processes: int = 1, ahead: int = 4
+    sources: list[Source],
+    augment: Augmentation,
+    seed: int,
+    steps: range,
+    rank: int = 0,
+    num_processes: int = 1,
+    device: torch.device = CPU,
+    ahead: int = 4,
 ) -> Iterator[Step]:
-    """The steps in order, up to `ahead` of them made in a thread while the network works."""
-    ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(ahead)
+    """The steps in order, up to `ahead` of them made in a thread, and on a GPU in a stream of its own, while the network works."""
+    ready: queue.Queue[Step | BaseException] = queue.Queue(ahead)
     stop = threading.Event()
 
     def fill() -> None:
         try:
-            for step in steps:
-                batches = [make_batch(source, augment, [seed, place], step, rank, num_processes) for place, source in enumerate(sources)]
-                if not _put(ready, batches, stop):
-                    return
+            with _own_stream(device) as stream:
+                for step in steps:
+                    batches = [
+                        make_batch(source, augment, [seed, place], step, rank, num_processes, device) for place, source in enumerate(sources)
+                    ]
+                    if not _put(ready, Step(batches, ready=stream.record_event() if stream else None), stop):
+                        return
         except BaseException as error:  # the step that asks for this batch raises it
             _put(ready, error, stop)
 
@@ -112,14 +122,37 @@ def prefetch(
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield Step(item, time.perf_counter() - started)
+            _await(item)
+            yield Step(item.batches, time.perf_counter() - started)
     finally:
         stop.set()
         thread.join()
 
 
+@contextlib.contextmanager
+def _own_stream(device: torch.device) -> Iterator[Any]:
+    """On a GPU a stream beside that of the network, so that batches are copied and augmented during the step before."""
+    if device.type != "cuda":
+        yield None
+        return
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        yield stream
+
+
+def _await(step: Step) -> None:
+    """Let the network's stream, not the processor, wait until the batches are there."""
+    if step.ready is None:
+        return
+    stream = torch.cuda.current_stream()
+    stream.wait_event(step.ready)
+    for batch in step.batches:
+        batch.features.record_stream(stream)
+        batch.speakers.record_stream(stream)
+
+
 def _put(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
-    """Whether there was room for the item before nobody wanted it any more: who stops does not empty the queue."""
+    """Whether the item was queued; False once the consumer has stopped, which does not drain the queue."""
     while not stop.is_set():
         try:
             ready.put(item, timeout=0.2)

@@ -22,8 +22,9 @@ class BatchConfig:
     """N speakers x M utterances, cut to one random length in [min_frames, max_frames] per batch.
 
     Attributes:
-        shortest: utterances with fewer frames are left out; 0 means max_frames, so that every crop is full.
-            An utterance between `shortest` and the drawn length is used whole.
+        length_step: crop lengths are min_frames plus a multiple of it; a GPU makes a new plan for every length that it meets.
+        shortest: utterances with fewer frames are left out; 0 means max_frames, so that no crop repeats itself.
+            An utterance between `shortest` and the drawn length is repeated from its beginning until the crop is full.
         sampler: "speakers" (N speakers, M utterances of each), "tuples" (N tuples of one evaluation and M - 1 enrollment
             utterances, for TE2E) or "utterances" (N x M of any speakers, for losses that look at labels alone).
     """
@@ -32,6 +33,7 @@ class BatchConfig:
     num_utterances: int = 10
     min_frames: int = 140
     max_frames: int = 180
+    length_step: int = 4
     shortest: int = 0
     sampler: str = "speakers"
 
@@ -42,6 +44,7 @@ class BatchConfig:
         require_range("num_utterances", self.num_utterances, 1)
         require_range("min_frames", self.min_frames, 1)
         require_range("max_frames", self.max_frames, self.min_frames)
+        require_range("length_step", self.length_step, 1)
         require_range("shortest", self.shortest, 0, self.max_frames)
 
     @property
@@ -81,12 +84,17 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Rooms and noise from data directories (--reverb, --noise), mixed into the mel powers of a crop; masks over its input.
+    """Rooms and noise from data directories (--reverb, --noise), mixed into the mel powers of a crop; lost bands; masks over its input.
 
     Attributes:
         noise_probability: share of the utterances that get noise.
         noise_snr: lowest and highest signal-to-noise ratio, dB.
         reverb_probability: share of the utterances that are put into a room.
+        band_probability: share of the utterances that lose the bands above a random one, half of them also the bands below
+            another, as telephones and codecs do.
+        band_kept: lowest and highest share of the bands below which nothing is lost at the top; at the bottom, at most half of
+            what is lost at the top.
+        band_attenuation: lowest and highest attenuation of lost bands, dB.
         time_masks, time_mask_frames: SpecAugment: stretches of frames set to the mean, and the longest of them.
         frequency_masks, frequency_mask_bands: the same for neighbouring mel bands.
     """
@@ -94,6 +102,9 @@ class AugmentConfig:
     noise_probability: float = 0.0
     noise_snr: tuple[float, float] = (0.0, 20.0)
     reverb_probability: float = 0.0
+    band_probability: float = 0.0
+    band_kept: tuple[float, float] = (0.7, 1.0)
+    band_attenuation: tuple[float, float] = (6.0, 60.0)
     time_masks: int = 0
     time_mask_frames: int = 20
     frequency_masks: int = 0
@@ -102,10 +113,16 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         require_range("noise_probability", self.noise_probability, 0, 1)
         require_range("reverb_probability", self.reverb_probability, 0, 1)
+        require_range("band_probability", self.band_probability, 0, 1)
         for name in ("time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bands"):
             require_range(name, getattr(self, name), 0)
-        if self.noise_snr[0] > self.noise_snr[1]:
-            raise ConfigError(f"noise_snr needs [lowest, highest], got {list(self.noise_snr)}")
+        for name in ("noise_snr", "band_kept", "band_attenuation"):
+            lowest, highest = getattr(self, name)
+            if lowest > highest:
+                raise ConfigError(f"{name} needs [lowest, highest], got {[lowest, highest]}")
+        for name, largest in (("band_kept", 1.0), ("band_attenuation", 200.0)):
+            for value in getattr(self, name):
+                require_range(name, value, 0, largest)
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,9 @@ class TrainerConfig:
         average: decay of a running mean of the weights, which is then the model (0.99 means over the last 100 steps
             or so; Polyak averaging); 0: the weights themselves.
         amp: "none", "bf16" or "fp16" for the network (the loss is always computed in float32).
-        preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop.
+        matmul: matrix products and convolutions of a GPU in "tf32" (faster, 10 bits of mantissa) or "ieee" float32.
+        preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop; the same for the
+            memory of a GPU.  The processes of one machine share it.
         chunk_utterances: the network sees so many utterances at a time (the gradient is that of the whole batch, and
             exact); for batches that do not fit in memory, at the price of a second forward pass.  0: all at once.
     """
@@ -132,6 +151,7 @@ class TrainerConfig:
     patience: int = 0
     average: float = 0.0
     amp: str = "none"
+    matmul: str = "tf32"
     preload_gb: float = 8.0
     chunk_utterances: int = 0
 
@@ -145,6 +165,8 @@ class TrainerConfig:
         require_range("chunk_utterances", self.chunk_utterances, 0)
         if self.amp not in ("none", "bf16", "fp16"):
             raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
+        if self.matmul not in ("tf32", "ieee"):
+            raise ConfigError(f"matmul must be tf32 or ieee, got {shown(self.matmul)}")
 
 
 @dataclass(frozen=True)

@@ -1,139 +1,140 @@
-"""What a training draws from: frames by utterance, utterances by speaker, with every left-out one named."""
+"""What a training draws from, as arrays: usable utterances grouped by speaker, with every one that is left out named."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sv_toolkit.data.feature_index import FeatureIndex, read_all
+from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import DataError, examples, plain
-from sv_toolkit.features.prepare import InputConfig, offset_and_gain, select_frames
+from sv_toolkit.features.prepare import InputConfig, normalization
+from sv_toolkit.training.frames import Frames
+from sv_toolkit.training.index import TrainingIndex
 
 logger = logging.getLogger("sv_toolkit")
 
 
-class Frames:
-    """Selected frames of utterances, in memory or read from the archive range by range."""
+@dataclass(frozen=True)
+class Usable:
+    """The utterances of an index that a training may draw, grouped by speaker.
 
-    def __init__(self, index: FeatureIndex, config: InputConfig) -> None:
-        self.index, self.config = index, config
-        self.kept: dict[str, np.ndarray] = {}
-        self.voiced: dict[str, np.ndarray | None] = {}
+    Attributes:
+        utterances: `(n,)` places in the index.
+        speakers: ids, sorted by bytes, of those that have any.
+        ends: `(num_speakers + 1,)`: utterances `ends[s]` to `ends[s + 1]` are of speaker `s`.
+        short, lonely: places in the index of utterances with too few frames, and of those whose speaker has too few utterances.
+    """
 
-    def keep(self, utterance: str, frames: np.ndarray) -> None:
-        """Hold the selected frames in memory."""
-        self.kept[utterance] = np.ascontiguousarray(frames)
+    utterances: np.ndarray
+    speakers: list[str]
+    ends: np.ndarray
+    short: np.ndarray
+    lonely: np.ndarray
 
-    def remember(self, utterance: str, is_voiced: np.ndarray | None) -> None:
-        """Hold only which rows of the archive are selected."""
-        rows = None if is_voiced is None or not self.config.use_vad else np.flatnonzero(is_voiced).astype(np.int32)
-        self.voiced[utterance] = rows
 
-    def cut(self, utterance: str, start: int, stop: int) -> np.ndarray:
-        """Selected frames `[start, stop)`, before normalisation."""
-        if utterance in self.kept:
-            return self.kept[utterance][start:stop]
-        rows = self.voiced[utterance]
-        if self.config.cmvn == "sliding":  # its window reaches beyond the crop
-            return select_frames(*self.index.read(utterance), self.config)[start:stop]
-        if rows is None:
-            return self.index.features.rows(utterance, start, stop)
-        first = int(rows[start])
-        return self.index.features.rows(utterance, first, int(rows[stop - 1]) + 1)[rows[start:stop] - first]
+def select_usable(index: FeatureIndex, table: TrainingIndex, shortest: int, min_utterances: int) -> Usable:
+    """Utterances of at least `shortest` selected frames, of speakers that have at least `min_utterances` of them."""
+    is_bad = np.zeros(len(table), bool)
+    is_bad[list(table.bad)] = True
+    is_long = (table.num_frames >= max(shortest, 1)) & ~is_bad
+    counts = np.bincount(index.speaker_codes[is_long], minlength=len(index.speakers))
+    has_enough = counts >= max(min_utterances, 1)
+    usable = np.flatnonzero(is_long & has_enough[index.speaker_codes])
+    return Usable(
+        utterances=usable[np.argsort(index.speaker_codes[usable], kind="stable")],
+        speakers=[index.speakers[code] for code in np.flatnonzero(has_enough)],
+        ends=np.concatenate([[0], np.cumsum(counts[has_enough])]),
+        short=np.flatnonzero(~is_long & ~is_bad),
+        lonely=np.flatnonzero(is_long & ~has_enough[index.speaker_codes]),
+    )
 
 
 @dataclass
 class Examples:
-    """Training material.
+    """Training material of one data directory.
+
+    An utterance is a number here, its *place*: 0, 1, ... in the order of `usable.utterances`.
 
     Attributes:
-        speakers: ids, sorted by bytes; a speaker's place is its index.
-        by_speaker: per speaker, the ids of its usable utterances.
-        num_frames: selected frames per utterance.
-        offset, gain: normalisation per utterance, each `(dim,)`.
+        frames: where crops come from.
+        num_frames: `(num_utterances,)` selected frames.
+        ids: names of the utterances of the index, for messages.
         left_out: reason by utterance id, for skipped.tsv.
     """
 
     frames: Frames
-    dim: int
-    speakers: list[str] = field(default_factory=list)
-    by_speaker: list[list[str]] = field(default_factory=list)
-    num_frames: dict[str, int] = field(default_factory=dict)
-    offset: dict[str, np.ndarray] = field(default_factory=dict)
-    gain: dict[str, np.ndarray] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    usable: Usable
+    table: TrainingIndex
+    input: InputConfig
+    ids: Sequence[str]
+    left_out: dict[str, str]
 
-    def crop(self, utterance: str, start: int, stop: int) -> np.ndarray:
-        """Network input of the selected frames `[start, stop)`."""
-        return (self.frames.cut(utterance, start, stop) - self.offset[utterance]) * self.gain[utterance]
+    def __post_init__(self) -> None:
+        self.num_frames = np.asarray(self.table.num_frames[self.usable.utterances])
+
+    def __len__(self) -> int:
+        return len(self.usable.utterances)
+
+    @property
+    def dim(self) -> int:
+        """Bands of a frame."""
+        return int(self.table.mean.shape[1])
+
+    @property
+    def speakers(self) -> list[str]:
+        """Ids, sorted by bytes; a speaker's place is its index."""
+        return self.usable.speakers
+
+    def name(self, place: int) -> str:
+        """Id of an utterance."""
+        return self.ids[int(self.usable.utterances[place])]
+
+    def normalization(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What normalisation subtracts from each utterance and multiplies it by, two `(len(places), dim)` float32."""
+        rows = self.usable.utterances[places]
+        return normalization(self.table.mean[rows], self.table.deviation[rows], self.input)
 
 
-def load_examples(
-    index: FeatureIndex, config: InputConfig, shortest: int, min_utterances: int, max_bad: int, preload_gb: float = 8.0
-) -> Examples:
-    """Read every utterance once: check it, select its frames, measure its normalisation.
-
-    Utterances with fewer than `shortest` selected frames, then speakers with fewer than `min_utterances`
-    utterances, are left out, with a warning that counts and names them.
-
-    Raises:
-        DataError: nothing usable remains; TooManyBadError: unreadable utterances beyond `max_bad`.
-    """
-    frames = Frames(index, config)
-    found = Examples(frames, index.dim)
-    constant: list[str] = []
-    budget = preload_gb * 2**30
-
-    def use(utterance: str, features: np.ndarray, is_voiced: np.ndarray | None) -> None:
-        nonlocal budget
-        selected = select_frames(features, is_voiced, config)
-        found.num_frames[utterance] = len(selected)
-        if len(selected) < shortest:
-            found.left_out[utterance] = "no speech" if len(selected) == 0 else f"too short: {len(selected)} of at least {shortest} frames"
-            return
-        if float(np.ptp(selected)) < 1e-6:
-            constant.append(utterance)
-        found.offset[utterance], found.gain[utterance] = offset_and_gain(selected, config)
-        budget -= selected.nbytes
-        frames.keep(utterance, selected) if budget >= 0 else frames.remember(utterance, is_voiced)
-
-    bad = read_all(index, use, max_bad)
-    found.left_out.update(bad)
-    _group_speakers(found, index, min_utterances, shortest)
-    _warn(found, bad, constant, min_utterances)
+def left_out(index: FeatureIndex, table: TrainingIndex, usable: Usable, shortest: int, min_utterances: int) -> dict[str, str]:
+    """Why utterances are not drawn, by id."""
+    found = {index.ids[place]: reason for place, reason in table.bad.items()}
+    for place in usable.short.tolist():
+        count = int(table.num_frames[place])
+        found[index.ids[place]] = f"too short: {count} of at least {shortest} frames" if count else "no speech"
+    own = np.bincount(index.speaker_codes[usable.lonely], minlength=len(index.speakers))
+    for place in usable.lonely.tolist():
+        code = int(index.speaker_codes[place])
+        found[index.ids[place]] = f"speaker {plain(index.speakers[code])} has {own[code]} usable utterances, {min_utterances} are needed"
     return found
 
 
-def _group_speakers(found: Examples, index: FeatureIndex, min_utterances: int, shortest: int) -> None:
-    usable: dict[str, list[str]] = {}
-    for utterance in index.utterances:
-        if utterance in found.offset:
-            usable.setdefault(index.utt2spk[utterance], []).append(utterance)
-    for speaker, own in sorted(usable.items()):
-        if len(own) >= min_utterances:
-            found.speakers.append(speaker)
-            found.by_speaker.append(own)
-        else:
-            found.left_out.update(
-                {utterance: f"speaker {plain(speaker)} has {len(own)} usable utterances, {min_utterances} are needed" for utterance in own}
-            )
-    if not usable:
-        longest = max(found.num_frames.values(), default=0)
+def refuse_nothing_usable(index: FeatureIndex, table: TrainingIndex, usable: Usable, shortest: int) -> None:
+    """Stop where no utterance is long enough.
+
+    Raises:
+        DataError: with the longest, and the options.
+    """
+    if len(usable.utterances) == 0 and len(usable.lonely) == 0:
+        longest = int(table.num_frames.max(initial=0))
         raise DataError(
             f"{plain(index.path)}: no usable utterance: the longest has {longest} frames, {shortest} are needed; "
             "lower min_frames, max_frames or shortest in [batch] (--window-frames)"
         )
 
 
-def _warn(found: Examples, bad: dict[str, str], constant: list[str], min_utterances: int) -> None:
+def warn_of(index: FeatureIndex, table: TrainingIndex, found: dict[str, str]) -> None:
+    """Name what is left out, and what holds nothing to learn from."""
+    bad = {index.ids[place]: reason for place, reason in table.bad.items()}
     for utterance, reason in list(bad.items())[:3]:
         logger.warning("left out %s: %s", plain(utterance), reason)
-    reasons = {key: reason for key, reason in found.left_out.items() if key not in bad}
+    reasons = {key: reason for key, reason in found.items() if key not in bad}
     if reasons:
         first = "; ".join(f"{plain(key)}: {reason}" for key, reason in sorted(reasons.items())[:3])
         logger.warning("%d utterances are left out of training (skipped.tsv has all): %s", len(reasons), first)
+    constant = [index.ids[place] for place in np.flatnonzero(table.is_constant).tolist()]
     if constant:
         logger.warning(
             "%d utterances have constant features (variance 0), nothing can be learned from them: %s", len(constant), examples(constant)

@@ -20,6 +20,7 @@ from sv_toolkit.training.processes import Processes
 def accumulate_gradient(
     embed: Callable[[int], Tensor],
     num_chunks: int,
+    num_rows: int,
     loss: Callable[[Tensor], LossOutput],
     scale: Callable[[Tensor], Tensor],
     processes: Processes,
@@ -27,6 +28,7 @@ def accumulate_gradient(
     """Add the gradient of `scale(loss)` to what the network's and the loss's parameters hold.
 
     Args:
+        num_rows: utterances of the whole batch.
         embed: `embed(i)` gives the embeddings `(num_rows_i, dim)` of chunk i; asked twice, it gives the same.
         loss: of the embeddings `(num_rows, dim)` of the whole batch, those of all processes included.
         scale: multiplies the loss before the gradient is taken (weight of the source, fp16 scale).
@@ -36,11 +38,9 @@ def accumulate_gradient(
     """
     with torch.set_grad_enabled(num_chunks == 1):
         chunks = [embed(i) for i in range(num_chunks)]
-    everything, own = processes.gather(torch.cat(chunks).detach())
+    everything, own = processes.gather(torch.cat(chunks).detach(), num_rows)
     everything.requires_grad_()
     output = loss(everything)
-    if not torch.isfinite(output.loss):
-        return output
     scale(output.loss).backward()
     assert everything.grad is not None
     gradients = everything.grad[own.start : own.stop].split([len(chunk) for chunk in chunks])

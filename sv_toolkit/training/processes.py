@@ -22,7 +22,12 @@ from torch import Tensor, nn
 
 from sv_toolkit.errors import ModelError
 
-PULSE = 1.0  # seconds between two signs of life
+HEARTBEAT = 1.0  # seconds between two of them
+
+
+def share(total: int, rank: int, number: int) -> range:
+    """The rows that process `rank` of `number` works on; contiguous, as equal as can be."""
+    return range(total * rank // number, total * (rank + 1) // number)
 
 
 class Processes:
@@ -35,9 +40,9 @@ class Processes:
         """Whether this process writes files and log lines."""
         return self.rank == 0
 
-    def gather(self, own: Tensor) -> tuple[Tensor, range]:
-        """Rows of all processes, in the order of ranks, and where one's own are."""
-        return own, range(len(own))
+    def gather(self, own: Tensor, total: int) -> tuple[Tensor, range]:
+        """The `total` rows of all processes, shared out as `share` does, and which of them are one's own."""
+        return own, range(total)
 
     def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
         """Gradients of the network added up; those of the loss, which are alike everywhere, made equal to the last bit."""
@@ -61,22 +66,18 @@ class ManyProcesses(Processes):
         self.store, self.rank, self.number, self.timeout = store, rank, number, timeout
         self.step = self.meetings = 0
         self.ended = threading.Event()
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
 
-    def gather(self, own: Tensor) -> tuple[Tensor, range]:
-        """Rows of all processes, in the order of ranks, and where one's own are."""
-        counts = [int(count) for count in self._gather_padded(torch.tensor([[float(len(own))]]), 1).flatten()]
-        rows = self._gather_padded(own, max(counts)).view(self.number, max(counts), -1)
-        start = sum(counts[: self.rank])
-        return torch.cat([part[:count] for part, count in zip(rows, counts)]), range(start, start + len(own))
-
-    def _gather_padded(self, own: Tensor, num_rows: int) -> Tensor:
-        filled = own.new_zeros(num_rows, own.shape[1])
-        filled[: len(own)] = own
-        parts = [torch.empty_like(filled) for _ in range(self.number)]
+    def gather(self, own: Tensor, total: int) -> tuple[Tensor, range]:
+        """The `total` rows of all processes, shared out as `share` does, and which of them are one's own."""
+        shares = [share(total, rank, self.number) for rank in range(self.number)]
+        longest = max(map(len, shares))
+        filled = own if len(own) == longest else torch.cat([own, own.new_zeros(longest - len(own), *own.shape[1:])])
+        parts = own.new_empty(self.number * longest, *own.shape[1:])
         with self._naming():
-            dist.all_gather(parts, filled)
-        return torch.cat(parts)
+            dist.all_gather_into_tensor(parts, filled.contiguous())
+        rows = parts.split(longest)
+        return torch.cat([part[: len(place)] for part, place in zip(rows, shares)]), shares[self.rank]
 
     def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
         """Gradients of the network added up, those of the loss averaged."""
@@ -128,21 +129,21 @@ class ManyProcesses(Processes):
             ) from None
 
     def _missing(self) -> list[int]:
-        """Processes whose pulse has stopped, or that have not come to the last meeting."""
-        before = self._read("pulse")
-        time.sleep(3 * PULSE)
-        after, meetings = self._read("pulse"), self._read("meeting")
+        """Processes whose heartbeat has stopped, or that have not come to the last meeting."""
+        before = self._read("heartbeat")
+        time.sleep(3 * HEARTBEAT)
+        after, meetings = self._read("heartbeat"), self._read("meeting")
         return [rank for rank in range(self.number) if after[rank] == before[rank] or meetings[rank] < max(meetings)]
 
     def _read(self, name: str) -> list[int]:
         keys = [f"sv-train/{name}/{rank}" for rank in range(self.number)]
         return [int(self.store.get(key)) if self.store.check([key]) else 0 for key in keys]
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         for count in itertools.count(1):
             with contextlib.suppress(RuntimeError):  # the store goes when the launcher goes
-                self.store.set(f"sv-train/pulse/{self.rank}", str(count))
-            if self.ended.wait(PULSE):
+                self.store.set(f"sv-train/heartbeat/{self.rank}", str(count))
+            if self.ended.wait(HEARTBEAT):
                 return
 
 

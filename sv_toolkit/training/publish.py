@@ -54,7 +54,7 @@ def publish(
     write_skipped(folder, "sv-train", left_out)
     counts = {
         "speakers": len(speakers),
-        "utterances": sum(len(own) for source in sources for own in source.examples.by_speaker),
+        "utterances": sum(len(source.examples) for source in sources),
         "left_out": len(left_out),
         "steps": progress.step,
     }

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
 from sv_toolkit.io.files import whole_binary
 
 logger = logging.getLogger("sv_toolkit")
-FORMAT = 2  # 1 had a digest of the tensors alone
+FORMAT = 3  # 1 had a digest of the tensors alone, 2 drew other batches
 KEPT = 2  # the newest may be damaged by the fault that ended the run; the one before it is the way back
 
 
@@ -47,6 +49,35 @@ class Progress:
     finished: bool = False
 
 
+class Writer:
+    """Writes one checkpoint at a time in a thread; an error of it is raised at the next call."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def start(self, write: Callable[[], None]) -> None:
+        """Begin to write, once the last one is written."""
+        self.finish()
+        self._thread = threading.Thread(target=self._write, args=(write,), name="checkpoint")
+        self._thread.start()
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BaseException as error:
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait until everything is written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return folder / f"ckpt-{step:08d}.safetensors"
@@ -65,7 +96,7 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: dict[str, Tensor]
     The newest `KEPT` regular ones stay, and an irregular one (of a run that was stopped) until the next regular
     one, so that a run that was stopped leaves the same files in the end as one that was not.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     state = {"format": FORMAT, "job": job, "progress": asdict(progress), "regular": regular}
     metadata = {
         "state": json.dumps({**state, "sha256": _digest(state, tensors)}, sort_keys=True)

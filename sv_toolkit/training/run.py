@@ -26,10 +26,11 @@ from sv_toolkit.models.store import make_network, model_digest
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Source, prefetch
 from sv_toolkit.training.config import TrainConfig, as_tables
+from sv_toolkit.training.index_store import Progress, no_progress
 from sv_toolkit.training.processes import Processes, is_first_process, joined_processes, started_by_torchrun
 from sv_toolkit.training.publish import MANIFEST, describe_model, publish
 from sv_toolkit.training.report import Log
-from sv_toolkit.training.sources import NamedData, data_digest, load_augment, load_held_out, load_sources
+from sv_toolkit.training.sources import NamedData, Place, data_digest, load_augment, load_held_out, load_sources
 from sv_toolkit.training.trainer import Trainer
 from sv_toolkit.training.warm_start import start_from
 
@@ -45,6 +46,7 @@ class Options:
         valid: held-out speakers; of several sets the first decides which model is best.
         init, init_skip: a model whose weights are the start, and patterns of the names of those that are not taken over.
         process_timeout: seconds after which one of several processes that does not answer counts as lost.
+        progress: shows how far the training index is, where it has to be computed.
     """
 
     data: Path | tuple[NamedData, ...]
@@ -62,6 +64,7 @@ class Options:
     init: Path | None = None
     init_skip: tuple[str, ...] = ()
     process_timeout: float = 600.0
+    progress: Progress = no_progress
 
     def __post_init__(self) -> None:
         for option, given in (("--train", self.sources), ("--valid", self.held_out)):
@@ -92,13 +95,14 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
     config = without_absent_vad(config, [given.path for given in options.sources])
     _refuse_own_start(options)
     with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):
-        job = describe_job(config, options, processes)
+        job = describe_job(config, options, processes, device)
         if not options.overwrite and is_finished(options.folder, MANIFEST, job):
             logger.info("%s: already trained with this configuration and data; nothing to do", plain(options.folder))
             return resume.Progress(finished=True)
         if not options.overwrite:
             _refuse_other_job(options.folder, job)
         torch.set_num_threads(options.threads)
+        set_precision(device, config.trainer.matmul)
         keep_freed_memory(1 << 30)
         return _train(config, options, job, device, processes)
 
@@ -112,6 +116,13 @@ def refuse_same_names(option: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{option}: {examples(twice)} names several data directories; give each its own NAME:DIR")
+
+
+def set_precision(device: torch.device, matmul: str) -> None:
+    """How a GPU multiplies float32, and let cuDNN try its algorithms once for every crop length."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = matmul == "tf32"
+        torch.backends.cudnn.benchmark = True
 
 
 def _own_device(device: torch.device) -> torch.device:
@@ -160,7 +171,7 @@ def without_absent_vad(config: TrainConfig, data: list[Path]) -> TrainConfig:
     return replace(config, input=replace(config.input, use_vad=False))
 
 
-def describe_job(config: TrainConfig, options: Options, processes: Processes) -> dict[str, Any]:
+def describe_job(config: TrainConfig, options: Options, processes: Processes, device: torch.device) -> dict[str, Any]:
     """What was asked for: a run with an equal job continues, any other is refused.
 
     The place of a source seeds its batches and the first held-out set decides which model is best: where there are
@@ -178,13 +189,15 @@ def describe_job(config: TrainConfig, options: Options, processes: Processes) ->
         "noise": data_digest(options.noise) if options.noise else None,
         "reverb": data_digest(options.reverb) if options.reverb else None,
         "init": {"model": model_digest(options.init), "skip": list(options.init_skip)} if options.init else None,
-        "threads": options.threads,  # sums are ordered by thread: another number gives other last bits
+        **({"threads": options.threads} if device.type == "cpu" else {}),  # sums are ordered by thread: another number, other last bits
         "processes": processes.number,  # and by process
     }
 
 
 def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: torch.device, processes: Processes) -> resume.Progress:
-    sources, speakers, index = load_sources(config, options.sources, options.max_bad)
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    place = Place(device, options.folder, options.max_bad, num_local, options.progress)
+    sources, speakers, index = load_sources(config, options.sources, place, processes)
     held_out = load_held_out(config, options.held_out, index, speakers, options.max_bad)
     augment = load_augment(config, options.noise, options.reverb, index)
     torch.manual_seed(config.trainer.seed)
@@ -198,8 +211,8 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         config=config,
         network=network,
         loss=loss,
-        steps=lambda steps: prefetch(sources, augment, config.trainer.seed, steps, processes.rank, processes.number),
-        validate=(lambda network: {name: measure(network) for name, measure in held_out.items()}) if held_out else None,
+        steps=lambda steps: prefetch(sources, augment, config.trainer.seed, steps, processes.rank, processes.number, device),
+        validate=(lambda network, all_: {name: measure(network, all_) for name, measure in held_out.items()}) if held_out else None,
         folder=options.folder,
         job=job,
         device=device,
@@ -251,7 +264,7 @@ def _introduce(
         )  # fmt: skip
     logger.info(
         "%d speakers, %d utterances; %s with %d parameters; loss %s; batches of %d x %d; %d steps on %s%s%s",
-        num_speakers, sum(len(own) for source in sources for own in source.examples.by_speaker), config.network.name, size,
+        num_speakers, sum(len(source.examples) for source in sources), config.network.name, size,
         " + ".join(term.name for term in config.loss.terms), config.batch.num_speakers, config.batch.num_utterances, config.trainer.steps, device,
         f", {options.threads} threads" if device.type == "cpu" else "", f", {processes.number} processes" if processes.number > 1 else "",
     )  # fmt: skip

@@ -11,84 +11,95 @@ from sv_toolkit.errors import DataError
 from sv_toolkit.training.config import BatchConfig
 from sv_toolkit.training.examples import Examples
 
-Row = list[tuple[int, str]]
-
 
 @dataclass(frozen=True)
 class Draw:
     """Utterances of a batch.
 
     Attributes:
-        utterances: ids `[row][column]`; a row is a speaker, or a tuple.
+        places: `(num_rows, num_columns)` utterances; a row is a speaker, or a tuple.
         speakers: `(num_rows, num_columns)` places of their speakers in `Examples.speakers`.
-        crops: first frame and end of each, in the same order.
+        starts: `(num_rows * num_columns,)` first frame of each crop, in the same order.
+        num_frames: length of all crops; a shorter utterance is repeated.
     """
 
-    utterances: list[list[str]]
+    places: np.ndarray
     speakers: np.ndarray
-    crops: list[list[tuple[int, int]]]
+    starts: np.ndarray
+    num_frames: int
 
 
-def draw_batch(examples: Examples, config: BatchConfig, seed: int | list[int], step: int) -> Draw:
+def draw_batch(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> Draw:
     """A batch as the sampler draws it; one crop length for all, every start equally likely."""
-    rng = np.random.default_rng([*np.atleast_1d(seed), step])
-    rows = SAMPLERS[config.sampler](examples, config, rng)
-    length = int(rng.integers(config.min_frames, config.max_frames + 1))
-    return Draw(
-        utterances=[[utterance for _, utterance in row] for row in rows],
-        speakers=np.array([[speaker for speaker, _ in row] for row in rows]),
-        crops=[[random_crop(examples.num_frames[utterance], length, rng) for _, utterance in row] for row in rows],
-    )
+    speakers, places = SAMPLERS[config.sampler](examples, config, rng)
+    length = draw_length(config, rng)
+    return Draw(places, speakers, random_starts(examples.num_frames[places.ravel()], length, rng), length)
 
 
-def by_speakers(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> list[Row]:
+def draw_length(config: BatchConfig, rng: np.random.Generator) -> int:
+    """A crop length on the grid min_frames, min_frames + length_step, ... up to max_frames, all equally likely."""
+    return config.min_frames + config.length_step * int(rng.integers((config.max_frames - config.min_frames) // config.length_step + 1))
+
+
+def random_starts(num_frames: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """First frames of crops of `length` frames; 0 where an utterance has no more than that."""
+    return rng.integers(0, np.maximum(num_frames - length, 0), endpoint=True)
+
+
+def by_speakers(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """N speakers and M utterances of each, without replacement (Wan et al. 2018, section 2.1)."""
     speakers = rng.choice(len(examples.speakers), config.num_speakers, replace=False)
-    return [_utterances_of(examples, int(speaker), config.num_utterances, rng) for speaker in speakers]
+    return np.repeat(speakers[:, None], config.num_utterances, axis=1), _utterances_of(examples, speakers, config.num_utterances, rng)
 
 
-def by_tuples(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> list[Row]:
+def by_tuples(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """N tuples of one evaluation and M - 1 enrollment utterances, positive and negative in turn (Wan et al. 2018, section 1.2).
 
     The enrollment speakers differ from tuple to tuple; the evaluation speaker of a negative tuple is any other one.
     """
-    tuples = []
-    for place, speaker in enumerate(rng.choice(len(examples.speakers), config.num_speakers, replace=False)):
-        row = _utterances_of(examples, int(speaker), config.num_utterances, rng)
-        if place % 2:
-            other = (int(speaker) + int(rng.integers(1, len(examples.speakers)))) % len(examples.speakers)
-            row[0] = _utterances_of(examples, other, 1, rng)[0]
-        tuples.append(row)
-    return tuples
+    speakers, places = by_speakers(examples, config, rng)
+    negative = slice(1, None, 2)
+    own = speakers[negative, 0]
+    speakers[negative, 0] = (own + rng.integers(1, len(examples.speakers), len(own))) % len(examples.speakers)
+    places[negative, :1] = _utterances_of(examples, speakers[negative, 0], 1, rng)
+    return speakers, places
 
 
-def by_utterances(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> list[Row]:
-    """N x M utterances, each equally likely whoever spoke it, without replacement: for losses that look at labels alone."""
-    ends = np.cumsum([len(own) for own in examples.by_speaker])
-    places = rng.choice(int(ends[-1]), config.num_speakers * config.num_utterances, replace=False)
-    speakers = np.searchsorted(ends, places, side="right")
-    chosen = [(int(speaker), examples.by_speaker[speaker][int(place - ends[speaker])]) for speaker, place in zip(speakers, places)]
-    return [chosen[start : start + config.num_utterances] for start in range(0, len(chosen), config.num_utterances)]
+def by_utterances(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """N x M utterances, each equally likely whoever spoke it, without replacement: for losses that compare labels alone."""
+    places = rng.choice(len(examples), config.num_speakers * config.num_utterances, replace=False)
+    places = places.reshape(config.num_speakers, config.num_utterances)
+    return np.searchsorted(examples.usable.ends, places, side="right") - 1, places
 
 
-SAMPLERS: dict[str, Callable[[Examples, BatchConfig, np.random.Generator], list[Row]]] = {
+SAMPLERS: dict[str, Callable[[Examples, BatchConfig, np.random.Generator], tuple[np.ndarray, np.ndarray]]] = {
     "speakers": by_speakers,
     "tuples": by_tuples,
     "utterances": by_utterances,
 }
 
 
-def _utterances_of(examples: Examples, speaker: int, count: int, rng: np.random.Generator) -> Row:
-    own = examples.by_speaker[speaker]
-    return [(speaker, own[i]) for i in rng.choice(len(own), count, replace=False)]
+def _utterances_of(examples: Examples, speakers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`(len(speakers), count)` places of utterances of each speaker, without replacement."""
+    first, end = examples.usable.ends[speakers], examples.usable.ends[speakers + 1]
+    return first[:, None] + distinct_numbers(end - first, count, rng)
 
 
-def random_crop(num_frames: int, length: int, rng: np.random.Generator) -> tuple[int, int]:
-    """First frame and end of a crop of `length` frames; all frames where there are fewer."""
-    if num_frames <= length:
-        return 0, num_frames
-    start = int(rng.integers(num_frames - length + 1))
-    return start, start + length
+def distinct_numbers(totals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`(len(totals), count)`: per row `count` different numbers below `totals[row]`, every ordered choice equally likely.
+
+    The j-th number is drawn among those that are left: a number below `total - j`, moved up by one for every earlier one that
+    is not above it.
+    """
+    chosen = np.empty((len(totals), count), np.int64)
+    ascending = np.empty((len(totals), 0), np.int64)
+    for j in range(count):
+        number = rng.integers(0, totals - j)
+        for earlier in ascending.T:
+            number += number >= earlier
+        chosen[:, j] = number
+        ascending = np.sort(np.column_stack([ascending, number]), axis=1)
+    return chosen
 
 
 def least_utterances(config: BatchConfig) -> int:
@@ -112,7 +123,7 @@ def refuse_small(examples: Examples, config: BatchConfig, needs_speakers: int, n
         )
     if len(examples.speakers) < needs_speakers:
         raise DataError(f"the loss compares speakers: at least {needs_speakers} are needed, the data has {len(examples.speakers)}")
-    total = sum(map(len, examples.by_speaker))
+    total = len(examples)
     if config.sampler == "utterances" and total < config.num_speakers * config.num_utterances:
         raise DataError(
             f"a batch needs {config.num_speakers} x {config.num_utterances} utterances, the data has {total} usable ones; "

@@ -55,6 +55,28 @@ def valid(tmp_path, rng):
     return _make_data(tmp_path / "valid", rng, num_speakers=3, prefix="v")
 
 
+@pytest.fixture
+def load():
+    """A function that gives the training material of a data directory, its frames in memory unless `room` is smaller."""
+    import torch
+
+    from sv_toolkit.data.feature_index import FeatureIndex
+    from sv_toolkit.features.prepare import InputConfig
+    from sv_toolkit.training.examples import Examples, select_usable
+    from sv_toolkit.training.frames import ArchiveFrames, hold_frames
+    from sv_toolkit.training.index import index_part
+
+    def examples(folder, config=None, shortest=5, least=2, room=1e9):
+        config = config or InputConfig()
+        index = FeatureIndex(folder, need_vad=config.use_vad)
+        table = index_part(index, range(index.num_utterances), config.use_vad)
+        usable = select_usable(index, table, shortest, least)
+        frames = hold_frames(ArchiveFrames(index, table, config, usable.utterances), room, torch.device("cpu"), 0)
+        return Examples(frames, usable, table, config, index.ids, {})
+
+    return examples
+
+
 TABLES = {
     "network": {"name": "lstm", "hidden_size": 8, "projection_size": 4, "num_layers": 2, "embedding_dim": 4, "dropout": 0.3},
     "input": {"cmvn": "none"},

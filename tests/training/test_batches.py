@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from sv_toolkit.data.feature_index import FeatureIndex
-from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.training.augment import Augment
-from sv_toolkit.training.batches import Source, prefetch
+from sv_toolkit.training.augment import Augmentation
+from sv_toolkit.training.batches import Source, make_batch, prefetch
 from sv_toolkit.training.config import AugmentConfig, BatchConfig
-from sv_toolkit.training.examples import load_examples
 
 
 @pytest.fixture
-def source(data):
-    examples = load_examples(FeatureIndex(data, need_vad=True), InputConfig(), 10, 3, 0, preload_gb=0.0)
-    return Source("a", 1.0, examples, BatchConfig(4, 3, 10, 20), np.arange(6))
+def source(data, load):
+    return Source("a", 1.0, load(data, shortest=10, least=3, room=0), BatchConfig(4, 3, 10, 20), np.arange(6))
 
 
 def fail_after(count, source, monkeypatch):
     """Reading fails after so many batches; the event is set when it has."""
-    left, failed, cut = iter(range(12 * count)), threading.Event(), source.examples.frames.cut
+    left, failed, crops = iter(range(count)), threading.Event(), source.examples.frames.crops
 
     def read(*given):
         if next(left, None) is None:
             failed.set()
             raise OSError("the archive is gone")
-        return cut(*given)
+        return crops(*given)
 
-    monkeypatch.setattr(source.examples.frames, "cut", read)
+    monkeypatch.setattr(source.examples.frames, "crops", read)
     return failed
 
 
 def test_who_stops_while_an_error_waits_in_a_full_queue_is_not_kept(source, monkeypatch):
     failed = fail_after(4, source, monkeypatch)
-    steps = prefetch([source], Augment(AugmentConfig()), 0, range(100), ahead=3)
+    steps = prefetch([source], Augmentation(AugmentConfig()), 0, range(100), ahead=3)
     next(steps)
     assert failed.wait(30)  # three batches are ready, and the error has no room
     closing = threading.Thread(target=steps.close, daemon=True)
@@ -48,8 +46,31 @@ def test_who_stops_while_an_error_waits_in_a_full_queue_is_not_kept(source, monk
 
 def test_the_step_that_needs_a_batch_that_failed_raises_its_error(source, monkeypatch):
     fail_after(3, source, monkeypatch)
-    steps = prefetch([source], Augment(AugmentConfig()), 0, range(100), ahead=2)
+    steps = prefetch([source], Augmentation(AugmentConfig()), 0, range(100), ahead=2)
     for _ in range(3):
         next(steps)
     with pytest.raises(OSError, match="the archive is gone"):
         next(steps)
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+@pytest.mark.parametrize("sampler", ["speakers", "tuples", "utterances"])
+def test_processes_together_make_the_batch_of_one(source, rng, number, sampler):
+    augment = Augmentation(
+        AugmentConfig(0.5, (0, 10), 0.5, band_probability=0.5, time_masks=1, frequency_masks=1, frequency_mask_bands=2),
+        [rng.normal(0, 1, (50, 6)).astype(np.float32)],
+        [np.full((4, 6), 0.25)],
+    )
+    source = replace(source, batch=replace(source.batch, sampler=sampler))
+    whole = make_batch(source, augment, [3, 0], 7)
+    parts = [make_batch(source, augment, [3, 0], 7, rank, number) for rank in range(number)]
+    torch.testing.assert_close(torch.cat([part.features for part in parts]), whole.features, rtol=1e-6, atol=1e-6)
+    assert [row for part in parts for row in part.rows] == list(range(12))
+    assert all(part.utterances() == whole.utterances() for part in parts)
+    assert all(torch.equal(part.speakers, whole.speakers) for part in parts)
+    assert not torch.equal(make_batch(source, augment, [3, 0], 8).features[:, :10], whole.features[:, :10])
+
+
+def test_the_classes_of_a_batch_are_those_of_its_utterances(source):
+    batch = make_batch(replace(source, classes=np.arange(6) + 10), Augmentation(AugmentConfig()), [0, 0], 3)
+    assert [int(name[1:3]) + 10 for name in batch.utterances()] == batch.speakers.flatten().tolist()

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from sv_toolkit.losses.registry import loss_config, make_loss
 from sv_toolkit.losses.term import LossSize
 from sv_toolkit.models.lstm import LstmConfig, LstmDvector
-from sv_toolkit.training.batches import share
 from sv_toolkit.training.gradient import accumulate_gradient
-from sv_toolkit.training.processes import Processes, joined_processes
+from sv_toolkit.training.processes import Processes, joined_processes, share
 
 SPEAKERS, UTTERANCES = 5, 3
 LOSSES = [
@@ -48,9 +47,10 @@ def gradient(table, chunk, processes):
             found.append(network.raw(features[row : row + 1]))
         return torch.cat(found)
 
-    accumulate_gradient(
-        embed, len(starts), lambda e: loss(e.unflatten(0, (SPEAKERS, UTTERANCES)), speakers), lambda value: 2 * value, processes
-    )
+    def whole(embeddings):
+        return loss(embeddings.unflatten(0, (SPEAKERS, UTTERANCES)), speakers)
+
+    accumulate_gradient(embed, len(starts), len(features), whole, lambda value: 2 * value, processes)
     processes.sum_gradients(network, loss)
     return torch.cat([p.grad.flatten() for p in [*network.parameters(), *loss.parameters()] if p.grad is not None])
 

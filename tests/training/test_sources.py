@@ -16,7 +16,7 @@ from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
 from sv_toolkit.training.processes import Processes
 from sv_toolkit.training.run import Options, describe_job, run_training
-from sv_toolkit.training.sources import NamedData, load_sources
+from sv_toolkit.training.sources import NamedData, Place, load_sources
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +49,10 @@ def test_the_loss_is_the_weighted_sum_of_the_losses_of_the_sources(sources, vali
     assert look["dev_eer"] == look["dev_eer.dev"] and 0 <= look["dev_eer.other"] <= 1
 
 
-def test_one_source_twice_with_half_the_weight_each_descends_the_same_mean_loss(data, tables):
+def test_one_source_twice_with_half_the_weight_each_descends_the_same_mean_loss(data, tables, tmp_path):
     """The expectation over one data set is what both halves estimate: equal classes, other draws."""
-    loaded, speakers, _ = load_sources(train_config(tables, "x"), (NamedData("a", data, 0.5), NamedData("b", data, 0.5)), 0)
+    both = (NamedData("a", data, 0.5), NamedData("b", data, 0.5))
+    loaded, speakers, _ = load_sources(train_config(tables, "x"), both, Place(torch.device("cpu"), tmp_path), Processes())
     assert len(speakers) == 6
     np.testing.assert_array_equal(loaded[0].classes, loaded[1].classes)
 
@@ -152,7 +153,7 @@ def test_another_order_is_another_training_whether_it_has_finished_or_not(source
 
 
 def test_one_source_has_no_order_so_that_its_job_is_what_it_was(data, valid, tables, tmp_path):
-    assert "order" not in describe_job(train_config(tables, "x"), Options(data, tmp_path / "exp", valid), Processes())
+    assert "order" not in describe_job(train_config(tables, "x"), Options(data, tmp_path / "exp", valid), Processes(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("part", "option"), [("data", "--train"), ("valid", "--valid")])

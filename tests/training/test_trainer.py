@@ -102,7 +102,7 @@ def test_the_average_agrees_with_its_recursion(data, tables):
         trainer.progress.step = step
         with torch.no_grad():
             network.linear.bias.normal_()
-        trainer._average()
+        trainer.average.update(step)
         keep = min(0.5, step / (step + 9))
         expected = keep * expected + (1 - keep) * network.linear.bias.detach()
     torch.testing.assert_close(trainer.model.linear.bias.detach(), expected, rtol=1e-5, atol=1e-6)
@@ -193,8 +193,8 @@ def test_a_header_that_was_changed_counts_as_damage(data, tables, tmp_path, capl
 def test_a_checkpoint_of_another_format_is_refused_with_the_way_out(data, tables, tmp_path):
     config = train_config(tables, "x")
     run_training(config, Options(data, tmp_path / "exp", should_stop=stop_after(3)))
-    rewritten(resume.checkpoints(tmp_path / "exp")[0], lambda header: header.replace(b'\\"format\\": 2, ', b""))
-    with pytest.raises(ModelError, match="checkpoint format 1, this version reads 2; give --overwrite, or another folder"):
+    rewritten(resume.checkpoints(tmp_path / "exp")[0], lambda header: header.replace(b'\\"format\\": 3, ', b""))
+    with pytest.raises(ModelError, match="checkpoint format 1, this version reads 3; give --overwrite, or another folder"):
         run_training(config, Options(data, tmp_path / "exp"))
 
 
@@ -271,9 +271,11 @@ def test_windows_longer_than_every_utterance_are_refused_with_the_longest(data, 
 
 
 def test_a_large_set_of_held_out_utterances_is_thinned_over_all_speakers():
-    utt2spk = {f"{speaker}{number}": speaker for speaker in "abc" for number in range({"a": 9, "b": 1, "c": 4}[speaker])}
-    assert spread_over_speakers(list(utt2spk), utt2spk, 6) == {"a0", "b0", "c0", "a1", "c1", "a2"}
-    assert spread_over_speakers(list(utt2spk), utt2spk, 100) == set(utt2spk)
+    codes = np.repeat([0, 1, 2], [9, 1, 4])
+    assert spread_over_speakers(codes, 6).tolist() == [0, 1, 2, 9, 10, 11]
+    assert spread_over_speakers(codes, 100).tolist() == list(range(14))
+    shuffled = np.array([2, 0, 0, 1, 2, 0])
+    assert spread_over_speakers(shuffled, 3).tolist() == [0, 1, 3]
 
 
 def test_speakers_on_both_sides_are_warned_of(data, tables, tmp_path, caplog):
