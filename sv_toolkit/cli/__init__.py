@@ -18,6 +18,7 @@ COMMANDS = {
     "sv-extract-mfcc": "extract_mfcc",
     "sv-compute-vad": "compute_vad",
     "sv-extract-control": "extract_control",
+    "sv-index-features": "index_features",
     "sv-train": "train",
     "sv-extract-dvector": "extract_dvector",
     "sv-train-ivector": "train_ivector",

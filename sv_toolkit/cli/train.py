@@ -6,12 +6,13 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, max_bad_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -133,6 +134,7 @@ def command(
         init=init,
         init_skip=init_skip,
         process_timeout=process_timeout,
+        progress=partial(Progress, what="training index"),
     )
     progress = run_training(training, options)
     if not is_first_process():

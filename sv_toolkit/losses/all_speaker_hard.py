@@ -36,8 +36,9 @@ def hardest_speakers(vectors: Tensor, labels: Tensor, bases: Tensor, num_hardest
     speakers = labels.new_zeros(best.shape)
     for first in range(0, len(bases), block):
         cosines = vectors @ unit(bases[first : first + block]).T
-        own = torch.nonzero((labels >= first) & (labels < first + block))[:, 0]
-        cosines[own, labels[own] - first] = -math.inf
+        column = (labels - first).clamp(0, cosines.shape[1] - 1)[:, None]
+        is_own = (column + first) == labels[:, None]
+        cosines.scatter_(1, column, cosines.gather(1, column).masked_fill(is_own, -math.inf))
         values, columns = cosines.topk(min(num_hardest, cosines.shape[1]), dim=1)
         best, order = torch.cat([best, values], dim=1).topk(num_hardest, dim=1)
         speakers = torch.cat([speakers, columns + first], dim=1).gather(1, order)

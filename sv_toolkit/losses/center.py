@@ -10,6 +10,7 @@ from torch import Tensor
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput, mean_cosines
 from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
+from sv_toolkit.losses.vectors import sums_by_label
 
 
 def center_losses(embeddings: Tensor, centers: Tensor) -> Tensor:
@@ -21,7 +22,7 @@ def center_losses(embeddings: Tensor, centers: Tensor) -> Tensor:
     return 0.5 * (embeddings - centers).square().sum(dim=-1)
 
 
-def moved_centers(centers: Tensor, embeddings: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def moved_centers(centers: Tensor, embeddings: Tensor, labels: Tensor, alpha: float) -> Tensor:
     """Where the centers of a batch's speakers go: c - alpha delta, with delta of Eq. 3.
 
     Args:
@@ -30,12 +31,11 @@ def moved_centers(centers: Tensor, embeddings: Tensor, labels: Tensor, alpha: fl
         alpha: 1 moves a center by n / (n + 1) of the way to the mean of its n utterances, 0 not at all.
 
     Returns:
-        Class indices `(num_classes,)` and their new centers `(num_classes, dim)`.
+        `(num_utterances, dim)`: the new center of each utterance's speaker.
     """
-    classes, index, counts = labels.unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros_like(centers[classes]).index_add_(0, index, embeddings.to(centers.dtype))
-    delta = (counts[:, None] * centers[classes] - sums) / (1 + counts[:, None])
-    return classes, centers[classes] - alpha * delta
+    sums, counts, rows = sums_by_label(embeddings.to(centers.dtype), labels)
+    own, count = centers[labels], counts[rows][:, None]
+    return own - alpha * (count * own - sums[rows]) / (1 + count)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,6 @@ class Center(LossTerm):
         labels, vectors = speakers.flatten(), embeddings.flatten(0, 1)
         losses = center_losses(vectors, self.centers[labels])
         if self.training:
-            classes, centers = moved_centers(self.centers, vectors.detach(), labels, self.config.alpha)
-            self.centers[classes] = centers
+            moved = moved_centers(self.centers, vectors.detach(), labels, self.config.alpha)
+            self.centers.index_copy_(0, labels, moved)  # utterances of one speaker bring the same center
         return LossOutput(reduced(losses, self.config.reduction), *mean_cosines(embeddings, speakers))

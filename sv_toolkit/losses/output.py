@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sv_toolkit.losses.vectors import unit
+from sv_toolkit.losses.vectors import sums_by_label, unit
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ def mean_cosines(embeddings: Tensor, speakers: Tensor | None = None) -> tuple[Te
     Returns:
         The two means; 0 where the batch has no such pair.
     """
-    num_rows, num_columns, dim = embeddings.shape
+    num_rows, num_columns, _ = embeddings.shape
     vectors = unit(embeddings.float())
     if speakers is None:
         sums, counts = vectors.sum(dim=1), vectors.new_full((num_rows,), num_columns)
     else:
-        _, index, counts = speakers.flatten().unique(return_inverse=True, return_counts=True)
-        sums = vectors.new_zeros(len(counts), dim).index_add_(0, index, vectors.flatten(0, 1))
+        sums, counts, _ = sums_by_label(vectors.flatten(0, 1), speakers.flatten())
     within, lengths = sums.square().sum(), vectors.square().sum()
     everything = sums.sum(dim=0).square().sum()
     same = counts.square().sum()

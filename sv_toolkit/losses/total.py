@@ -23,7 +23,6 @@ class TotalLoss(nn.Module):
         super().__init__()
         self.weights = {name: weight for name, (weight, _) in terms.items()}
         self.terms = nn.ModuleDict({name: term for name, (_, term) in terms.items()})
-        self.samplers = {term.sampler for _, term in terms.values()}
         self.needs_labels = any(term.needs_labels for _, term in terms.values())
         uses_bases = any(term.uses_bases for _, term in terms.values())
         if size.num_speakers < 1 and (self.needs_labels or uses_bases):
@@ -35,12 +34,11 @@ class TotalLoss(nn.Module):
 
         Args:
             embeddings: `(num_speakers, num_utterances, dim)`, not normalised.
-            speakers: `(num_speakers, num_utterances)` class indices; may be left out where no term needs labels.
+            speakers: `(num_speakers, num_utterances)` class indices, in rows as the terms' sampler makes them; may be left out
+                where no term needs labels.
         """
         if speakers is None and self.needs_labels:
             raise ValueError(f"{', '.join(self.terms)}: class indices of the speakers are needed")
-        if speakers is not None:
-            self._refuse_wrong_rows(speakers)
         embeddings = embeddings.float() if embeddings.dtype in HALF else embeddings
         outputs = {name: term(embeddings, speakers, self.bases) for name, term in self.terms.items()}
         first = next(iter(outputs.values()))
@@ -60,15 +58,6 @@ class TotalLoss(nn.Module):
     def weight_parameters(self) -> list[nn.Parameter]:
         """Bases and biases: they learn at the network's rate."""
         return [parameter for parameter in self.parameters() if parameter.dim() > 0]
-
-    def _refuse_wrong_rows(self, speakers: Tensor) -> None:
-        """A speaker in two rows would be its own negative, and a row of two speakers their common centroid: no error, wrong training."""
-        if "speakers" in self.samplers and not (speakers == speakers[:, :1]).all():
-            raise ValueError("a row of the batch holds more than one speaker")
-        if "speakers" in self.samplers and len(speakers[:, 0].unique()) < len(speakers):
-            raise ValueError("a speaker stands in two rows of the batch")
-        if "tuples" in self.samplers and not (speakers[:, 1:] == speakers[:, 1:2]).all():
-            raise ValueError("the enrollment utterances of a tuple are of more than one speaker")
 
     def _prefixed(self, numbers: dict[str, dict]) -> dict:
         if len(numbers) == 1:

@@ -27,12 +27,17 @@ def pair_cosines(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     num_speakers, num_utterances, _ = embeddings.shape
     vectors = unit(embeddings)
     own = vectors @ vectors.transpose(1, 2)
-    is_other = ~torch.eye(num_utterances, dtype=torch.bool, device=vectors.device)
-    positives = own[:, is_other].view(num_speakers, num_utterances, num_utterances - 1)
+    others = _others(num_utterances, vectors.device)
+    positives = own.gather(2, others.expand(num_speakers, -1, -1))
     cosines = (vectors.flatten(0, 1) @ vectors.flatten(0, 1).T).view(num_speakers, num_utterances, num_speakers, num_utterances)
-    is_other = ~torch.eye(num_speakers, dtype=torch.bool, device=vectors.device)
-    negatives = cosines.transpose(1, 2)[is_other].view(num_speakers, num_speakers - 1, num_utterances, num_utterances)
-    return positives, negatives.transpose(1, 2).flatten(2)
+    others = _others(num_speakers, vectors.device)[:, None, :, None].expand(-1, num_utterances, -1, num_utterances)
+    return positives, cosines.gather(2, others).flatten(2)
+
+
+def _others(number: int, device: torch.device) -> Tensor:
+    """`(number, number - 1)`: for each of `number` places all the others."""
+    place, column = torch.arange(number, device=device)[:, None], torch.arange(number - 1, device=device)
+    return column + (column >= place)
 
 
 def hard_negatives(positives: Tensor, negatives: Tensor) -> Tensor:

@@ -106,9 +106,7 @@ class Augmentation:
         crops.sub_(offset[:, None]).mul_(gain[:, None])
         return mask(crops, plan.bands, plan.frames)
 
-    def _changed(
-        self, examples: Examples, places: np.ndarray, starts: np.ndarray, clean: Tensor, rows: np.ndarray, plan: Plan
-    ) -> Tensor:
+    def _changed(self, examples: Examples, places: np.ndarray, starts: np.ndarray, clean: Tensor, rows: np.ndarray, plan: Plan) -> Tensor:
         changed, device = clean, clean.device
         own = np.flatnonzero(plan.response[rows] != NONE)
         if len(own):

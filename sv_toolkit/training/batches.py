@@ -107,7 +107,8 @@ def prefetch(
             with _own_stream(device) as stream:
                 for step in steps:
                     batches = [
-                        make_batch(source, augment, [seed, place], step, rank, num_processes, device) for place, source in enumerate(sources)
+                        make_batch(source, augment, [seed, place], step, rank, num_processes, device)
+                        for place, source in enumerate(sources)
                     ]
                     if not _put(ready, Step(batches, ready=stream.record_event() if stream else None), stop):
                         return

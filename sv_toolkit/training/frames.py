@@ -38,7 +38,9 @@ class ArchiveFrames:
         pinned: put crops where a GPU can fetch them while the processor goes on.
     """
 
-    def __init__(self, index: FeatureIndex, table: TrainingIndex, config: InputConfig, utterances: np.ndarray, pinned: bool = False) -> None:
+    def __init__(
+        self, index: FeatureIndex, table: TrainingIndex, config: InputConfig, utterances: np.ndarray, pinned: bool = False
+    ) -> None:
         self.index, self.table, self.config, self.pinned = index, table, config, pinned
         self.utterances = utterances
         self.num_frames = table.num_frames[utterances]

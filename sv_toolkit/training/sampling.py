@@ -32,8 +32,28 @@ class Draw:
 def draw_batch(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> Draw:
     """A batch as the sampler draws it; one crop length for all, every start equally likely."""
     speakers, places = SAMPLERS[config.sampler](examples, config, rng)
+    refuse_wrong_rows(speakers, config.sampler)
     length = draw_length(config, rng)
     return Draw(places, speakers, random_starts(examples.num_frames[places.ravel()], length, rng), length)
+
+
+def refuse_wrong_rows(speakers: np.ndarray, sampler: str) -> None:
+    """Stop where rows are not what a loss is defined for: it would train, and wrongly.
+
+    A speaker in two rows would be its own negative, and a row of two speakers their common centroid.
+
+    Args:
+        speakers: `(num_rows, num_columns)`.
+
+    Raises:
+        ValueError: a fault of the sampler.
+    """
+    if sampler == "speakers" and not (speakers == speakers[:, :1]).all():
+        raise ValueError("a row of the batch holds more than one speaker")
+    if sampler == "speakers" and len(np.unique(speakers[:, 0])) < len(speakers):
+        raise ValueError("a speaker stands in two rows of the batch")
+    if sampler == "tuples" and not (speakers[:, 1:] == speakers[:, 1:2]).all():
+        raise ValueError("the enrollment utterances of a tuple are of more than one speaker")
 
 
 def draw_length(config: BatchConfig, rng: np.random.Generator) -> int:

@@ -90,22 +90,6 @@ def test_bases_are_as_long_for_many_speakers_as_for_few():
     assert few.norm(dim=1).mean().item() == pytest.approx(many.norm(dim=1).mean().item(), rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("name", "spoil", "message"),
-    [
-        ("ge2e", lambda speakers: speakers[1].copy_(speakers[0]), "a speaker stands in two rows"),
-        ("triplet", lambda speakers: speakers[2, 1:2].fill_(5), "a row of the batch holds more than one speaker"),
-        ("te2e", lambda speakers: speakers[2, 2:3].fill_(5), "enrollment utterances of a tuple are of more than one speaker"),
-    ],
-)
-def test_batches_that_would_teach_the_wrong_thing_are_refused(embeddings, speakers, name, spoil, message):
-    total = make({"name": name})
-    total(embeddings, speakers)
-    spoil(speakers)
-    with pytest.raises(ValueError, match=message):
-        total(embeddings, speakers)
-
-
 def test_label_losses_need_to_know_the_number_of_speakers():
     with pytest.raises(ValueError, match="number of training speakers"):
         make_loss(loss_config({"name": "center"}, "x"), LossSize(0, 7))

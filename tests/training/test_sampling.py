@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sv_toolkit.errors import DataError
 from sv_toolkit.training.config import BatchConfig
-from sv_toolkit.training.sampling import distinct_numbers, draw_batch, draw_length, random_starts, refuse_small
+from sv_toolkit.training.sampling import distinct_numbers, draw_batch, draw_length, random_starts, refuse_small, refuse_wrong_rows
 
 
 class Material(SimpleNamespace):
@@ -130,3 +130,19 @@ def test_the_speakers_of_a_draw_are_those_of_its_utterances(sampler):
     examples = examples_of(4, 3, 5, 4, 3, 4)
     found = draw(examples, BatchConfig(4, 3, 10, 20, sampler=sampler), 1, 2)
     assert (examples.owner[found.places] == found.speakers).all()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "place", "other", "message"),
+    [
+        ("speakers", slice(1, 2), 0, "a speaker stands in two rows"),
+        ("speakers", (2, slice(1, 2)), 5, "a row of the batch holds more than one speaker"),
+        ("tuples", (2, slice(2, 3)), 5, "enrollment utterances of a tuple are of more than one speaker"),
+    ],
+)
+def test_rows_that_would_teach_the_wrong_thing_are_refused(sampler, place, other, message):
+    speakers = np.repeat(np.arange(4)[:, None], 3, axis=1)
+    refuse_wrong_rows(speakers, sampler)
+    speakers[place] = other
+    with pytest.raises(ValueError, match=message):
+        refuse_wrong_rows(speakers, sampler)

@@ -49,21 +49,29 @@ def voice_of(speaker: Speaker):
     return random_voice(speaker.name, speaker.gender, np.random.default_rng([speaker.seed, speaker.number, 0]))
 
 
-def speak(speaker: Speaker, corpus_dir: Path, view: Path) -> None:
+def speak(speaker: Speaker, corpus_dir: Path) -> None:
     """Write the recordings of one speaker.  Call it in a process of its own: see espeak.py."""
-    import numpy as np
     import soundfile
-    from espeak import Synthesizer
+    from espeak import Synthesizer, view_of_data
 
     from sv_toolkit.io.files import make_directory
 
-    rng = np.random.default_rng([speaker.seed, speaker.number, 1])
-    synthesizer = Synthesizer(view)
-    folder = make_directory(corpus_dir / speaker.name)
-    for utterance in speaker.utterances:
-        samples = new_recording(synthesizer, voice_of(speaker), rng)
-        # written in place: the manifest, written last, has the digest of each file, so that a torn one is found
-        soundfile.write(folder / f"{utterance}.flac", samples, SAMPLE_RATE, "PCM_16")
+    with tempfile.TemporaryDirectory() as view:  # of this voice alone: eSpeak NG lists at most some 350
+        view_of_data(Path(view), {speaker.name: voice_of(speaker).variant})
+        synthesizer = Synthesizer(Path(view))
+        folder = make_directory(corpus_dir / speaker.name)
+        for utterance, samples in zip(speaker.utterances, recordings(speaker, synthesizer)):
+            # written in place: the manifest, written last, has the digest of each file, so that a torn one is found
+            soundfile.write(folder / f"{utterance}.flac", samples, SAMPLE_RATE, "PCM_16")
+
+
+def recordings(speaker: Speaker, synthesizer):
+    """The recordings of a speaker, one after the other."""
+    import numpy as np
+
+    rng, voice = np.random.default_rng([speaker.seed, speaker.number, 1]), voice_of(speaker)
+    for _ in speaker.utterances:
+        yield new_recording(synthesizer, voice, rng)
 
 
 def new_recording(synthesizer, voice, rng):
@@ -81,7 +89,7 @@ def new_recording(synthesizer, voice, rng):
             return samples
 
 
-def speak_apart(task: tuple[Speaker, Path, Path]) -> int:
+def speak_apart(task: tuple[Speaker, Path]) -> int:
     """`speak` in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
         process.submit(speak, *task).result()
@@ -94,7 +102,6 @@ def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -
 
     import soundfile  # noqa: F401 - loaded here once, not again in the process of every speaker
     import soxr  # noqa: F401
-    from espeak import view_of_data
 
     from sv_toolkit.io.files import locked
     from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
@@ -106,9 +113,8 @@ def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -
             click.echo(f"make_corpus: {corpus_dir} holds this corpus already", err=True)
             return
         total = sum(speaker.num_utterances for speaker in speakers)
-        with tempfile.TemporaryDirectory() as view, Progress(total, "synthetic utterances") as advance:
-            view_of_data(Path(view), {speaker.name: voice_of(speaker).variant for speaker in speakers})
-            tasks = [(speaker, corpus_dir, Path(view)) for speaker in speakers]
+        with Progress(total, "synthetic utterances") as advance:
+            tasks = [(speaker, corpus_dir) for speaker in speakers]
             for done in run_tasks(speak_apart, tasks, num_jobs or available_cpus(), lambda task: task[0].name):
                 advance(done)
         names = [f"{speaker.name}/{utterance}.flac" for speaker in speakers for utterance in speaker.utterances]
