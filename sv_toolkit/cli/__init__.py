@@ -6,6 +6,7 @@ its click command is called `command`.
 """
 
 COMMANDS = {
+    "sv-make-data": "make_data",
     "sv-validate-data": "validate_data",
     "sv-fix-data": "fix_data",
     "sv-combine-data": "combine_data",

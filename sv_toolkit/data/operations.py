@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir, restrict
-from sv_toolkit.data.forms import BASE_TABLES, DERIVED, parse_duration, parse_speed
+from sv_toolkit.data.forms import BASE_TABLES, DERIVED, is_pipe, parse_duration, parse_speed
 from sv_toolkit.data.skipped import read_skipped
-from sv_toolkit.errors import DataError, examples, plain
+from sv_toolkit.errors import AudioError, DataError, examples, plain
+from sv_toolkit.io.audio_files import read_header
 from sv_toolkit.io.tables import Table, place, read_table
 
 ALL_TABLES = (*BASE_TABLES, *DERIVED)
@@ -46,19 +47,45 @@ def skipped_of(sources: Sequence[DataDir], keep: Iterable[str] | None = None) ->
 def combine(sources: Sequence[DataDir]) -> Tables:
     """One set of tables out of several.
 
-    A table that only some of the sources have is left out, with a note, unless its absence has a meaning.
+    A table that only some of the sources have is left out, with a note, unless its absence has a meaning.  Where only some
+    have segments, every recording of the others becomes one segment, from 0 to its end (as Kaldi's combine_data.sh does it).
 
     Raises:
-        DataError: an id stands for different things in two sources, or only some of them have segments.
+        DataError: an id stands for different things in two sources.
+        AudioError: only some have segments, and a recording of the others does not say how long it is.
     """
-    with_segments = [data for data in sources if data.segments]
-    if with_segments and len(with_segments) < len(sources):
-        without = next(data for data in sources if not data.segments)
-        raise DataError(
-            f"{place(with_segments[0].path)} has segments and {place(without.path)} has not: their utterances are cut in two ways; "
-            f"write a segments file for {place(without.path)} (utterance recording 0 seconds) first"
-        )
+    if any(data.segments for data in sources):
+        sources = [data if data.segments else with_segments(data) for data in sources]
     return {name: table for name in ALL_TABLES if (table := _joined(name, sources))}
+
+
+def with_segments(data: DataDir) -> DataDir:
+    """`data` with a segment for every recording, as long as it is: by utt2dur, or by the header of the file.
+
+    Raises:
+        AudioError: the header cannot be read or does not say.
+    """
+    segments = {key: f"{key} 0 {_recorded_seconds(data, key):.4f}" for key in data.utt2spk}
+    table = Table(data.path / "segments", dict(sorted(segments.items())))
+    return DataDir(data.path, data.utt2spk, data.wav, {}, {**data._tables, "segments": table})
+
+
+def _recorded_seconds(data: DataDir, key: str) -> float:
+    """Seconds of the recording before it is sped up."""
+    durations, speeds = (data.table(name) or Table(data.path / name) for name in ("utt2dur", "utt2speed"))
+    if key in durations:
+        return parse_duration(durations[key]) * parse_speed(speeds.get(key, "1"))
+    where = f"{data.wav.where(key)}: {plain(data.wav[key], 1000)}"
+    fix = f"write {place(data.path)}/utt2dur (utterance seconds) first"
+    if is_pipe(data.wav[key]):
+        raise AudioError(f"{where}: a command does not say how long its recording is; {fix}")
+    try:
+        seconds = read_header(data.wav[key]).duration
+    except AudioError as error:
+        raise AudioError(f"{where}: {error}") from None
+    if not np.isfinite(seconds):
+        raise AudioError(f"{where}: the header does not say how long the recording is; {fix}")
+    return seconds
 
 
 def _joined(name: str, sources: Sequence[DataDir]) -> dict[str, str]:

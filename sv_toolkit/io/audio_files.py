@@ -50,6 +50,26 @@ def read_header(path: str) -> Header:
         os.close(handle)
 
 
+def check_flac_end(path: str) -> None:
+    """Refuse a FLAC file that was cut: its header promises samples whose frame is not there.  One seek; nothing is decoded before it.
+
+    Raises:
+        AudioError: with the reason alone.
+    """
+    soundfile, _ = soundfile_classes()
+    handle = open_regular(path)
+    try:
+        with opened_sound(handle) as sound:
+            total = num_frames(sound)
+            if sound.format == "FLAC" and total:
+                sound.seek(total - 1)
+                sound.buffer_read(1, "float32")
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"damaged or truncated: {plain(error.error_string)}; copy or download it again") from None
+    finally:
+        os.close(handle)
+
+
 def open_regular(path: str) -> int:
     """The handle of a file that is there and holds data; raises AudioError with the reason alone."""
     try:

@@ -15,7 +15,7 @@ from sv_toolkit.data.operations import (
     subset,
     tables_of,
 )
-from sv_toolkit.errors import DataError
+from sv_toolkit.errors import AudioError, DataError
 
 from .conftest import UTTERANCES
 
@@ -64,9 +64,22 @@ def test_tables_whose_absence_has_a_meaning_are_completed(make_data):
     assert tables["reco2file_and_channel"] == {"spk1-u1": "f B"}
 
 
-def test_segments_in_only_some_are_refused(make_data, segmented):
-    with pytest.raises(DataError, match="has segments and .* has not"):
-        combine([read_source(make_data("a", segmented)), read_source(make_data("b"))])
+def test_segments_in_only_some_make_each_recording_of_the_others_one_segment(make_data, segmented, tmp_path):
+    with_segments = read_source(make_data("a", segmented))
+    folder = tmp_path / "whole"
+    write_data_dir(folder, {"wav.scp": {"z-1": "z.wav"}, "utt2spk": {"z-1": "z"}, "utt2dur": {"z-1": "2.5"}, "utt2speed": {"z-1": "2"}})
+    joined = combine([with_segments, read_source(folder)])
+    assert joined["segments"]["z-1"] == "z-1 0 5.0000"
+    assert joined["utt2speed"]["z-1"] == "2"
+    assert set(joined["segments"]) == {*with_segments.segments, "z-1"}
+    assert read_back(tmp_path / "out", joined).utterances()[-1].end == 5.0
+
+
+def test_a_recording_that_does_not_say_how_long_it_is_gets_no_segment(make_data, segmented, tmp_path):
+    folder = tmp_path / "whole"
+    write_data_dir(folder, {"wav.scp": {"z-1": "nowhere.wav"}, "utt2spk": {"z-1": "z"}})
+    with pytest.raises(AudioError, match=r"whole/wav.scp:1: nowhere.wav: No such file"):
+        combine([read_source(make_data("a", segmented)), read_source(folder)])
 
 
 def test_what_was_skipped_travels_with_the_features(make_data):
