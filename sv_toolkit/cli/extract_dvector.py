@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.missing_features import make_missing_features
 
 
 @click.command(cls=SvCommand)
@@ -36,6 +37,7 @@ def command(
 
     Windows of the model's length slide over the voiced frames, half overlapping, the last one aligned to the
     end; their unit-length d-vectors are averaged and normalised again.  A shorter utterance is one window.
+    Features that are not there yet are made, as for the training data of the model.
 
     \b
     Example:
@@ -46,6 +48,7 @@ def command(
     from sv_toolkit.models.device import choose_device
 
     choose_device(device)
+    make_missing_features([data], model, num_jobs, max_bad)
     total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)
     with Progress(total, "d-vectors") as advance:
         count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance))

@@ -8,18 +8,27 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
+from sv_toolkit.cli.missing_features import make_missing_features
+
+if TYPE_CHECKING:
+    from sv_toolkit.training.config import TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @click.command(cls=SvCommand)
-@click.argument("paths", type=DIRECTORY, nargs=-1, required=True, metavar="[DATA] EXP")
-@click.option("--config", type=FILE, required=True, help="Training configuration (.toml or .json), such as conf/train.toml of a recipe.")
+@click.argument("paths", type=DIRECTORY, nargs=-1, metavar="[DATA] EXP")
+@click.option(
+    "--config",
+    type=FILE,
+    help="Configuration: a .toml or .json file, or the name of one in the package, such as ge2e-lstm.  [default: one that fits the data]",
+)
+@click.option("--print-config", is_flag=True, help="Print every key, its value and what it means, as TOML, and do nothing else.")
 @click.option(
     "--train",
     "sources",
@@ -60,7 +69,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 @resume_option
 def command(
     paths: tuple[Path, ...],
-    config: Path,
+    config: Path | None,
+    print_config: bool,
     sources: tuple[str, ...],
     valid: tuple[str, ...],
     init: Path | None,
@@ -83,17 +93,24 @@ def command(
 ) -> None:
     """Train a speaker-embedding network on the features of DATA; the model is EXP.
 
+    Without --config, sizes, batches, crops and steps are chosen for the data and printed; with --init too, network and
+    features are those of that model.  Features that are not there yet are made.  Configurations in the package: ge2e-lstm,
+    ge2e-lstm-small, ge2e-lstm-keywords, ecapa-aam, ecapa-small, resnet34-bases, deep-speaker-rescnn, deep-speaker-gru.
+
     Started again after an interruption, the same command goes on from the last checkpoint, and on a CPU
     ends with the same bits as if nothing had happened.
 
     \b
     Example:
+        sv-train data/train exp/mine
         sv-train data/train exp/ge2e --config conf/train.toml --valid data/dev
         sv-train --train small=1:data/small --train large=0.3:data/large exp/multi --config conf/train.toml
         torchrun --nproc-per-node 2 --no-python sv-train data/train exp/ge2e --config conf/train.toml
     """
-    if len(paths) != (1 if sources else 2):
-        raise click.UsageError("give EXP alone with --train" if sources else "give DATA and EXP, or --train NAME:DIR ... and EXP")
+    if not print_config and len(paths) != (1 if sources else 2):
+        raise click.UsageError(
+            "give EXP alone with --train" if sources else "missing argument: give DATA and EXP, or --train NAME:DIR ... and EXP"
+        )
     if init_skip and init is None:
         raise click.UsageError("--init-skip leaves tensors of --init as they are drawn; give --init, too")
     overrides = parse_settings(settings)
@@ -105,19 +122,24 @@ def command(
         overrides.update({"batch.min_frames": window_frames, "batch.max_frames": window_frames, "batch.shortest": 0})
     if chunk_utterances is not None:
         overrides["trainer.chunk_utterances"] = chunk_utterances
+    if print_config:
+        click.echo(listed_config(config, overrides), nl=False)
+        return
     from sv_toolkit.io.workers import available_cpus
-    from sv_toolkit.training.config import read_train_config
-
-    training = read_train_config(config, overrides)
-    from sv_toolkit.training.processes import is_first_process
-    from sv_toolkit.training.run import Options, run_training
     from sv_toolkit.training.sources import NamedData
 
     held_out = tuple(NamedData(*parse_valid(given, number)) for number, given in enumerate(valid))
     named = tuple(NamedData(*parse_source(source)) for source in sources)
     refuse_same_names("--train", [given.name for given in named])
     refuse_same_names("--valid", [given.name for given in held_out])
-    stop, exp = StopRequest(), paths[-1]
+    exp = paths[-1]
+    data = {given.name: given.path for given in named} or {"train": paths[0]}
+    make_missing_features([*data.values(), *(given.path for given in held_out)], init, max_bad=max_bad)
+    training = read_or_choose(config, overrides, data, init, exp, max_bad)
+    from sv_toolkit.training.processes import is_first_process
+    from sv_toolkit.training.run import Options, run_training
+
+    stop = StopRequest()
     options = Options(
         data=named or paths[0],
         folder=exp,
@@ -144,6 +166,29 @@ def command(
         sys.exit(128 + (stop.number or signal.SIGTERM))
     best = f", dev EER {100 * progress.best_eer:.2f} % at step {progress.best_step}" if progress.best_step else ""
     click.echo(f"sv-train: model in {exp}{best}; next: sv-extract-dvector {exp} DATA OUT", err=True)
+
+
+def listed_config(config: Path | None, overrides: dict[str, Any]) -> str:
+    """Every key of the configuration as TOML; of the defaults where none is given."""
+    from sv_toolkit.training.config import read_train_config, train_config, with_overrides
+    from sv_toolkit.training.named import config_text, find_config
+
+    if config is None:
+        return config_text(train_config(with_overrides({}, overrides, "options"), "options"))
+    return config_text(read_train_config(find_config(config), overrides))
+
+
+def read_or_choose(
+    config: Path | None, overrides: dict[str, Any], data: dict[str, Path], init: Path | None, exp: Path, max_bad: int
+) -> TrainConfig:
+    """The configuration that is named, or one that fits the data and the model of --init."""
+    from sv_toolkit.training.choosing import chosen_tables
+    from sv_toolkit.training.config import read_train_config, train_config
+    from sv_toolkit.training.named import find_config
+
+    if config is not None:
+        return read_train_config(find_config(config), overrides)
+    return train_config(chosen_tables(data, init, overrides, exp, max_bad, partial(Progress, what="training index")), "options")
 
 
 def parse_source(text: str) -> tuple[str, Path, float | None]:

@@ -26,6 +26,8 @@ class InputConfig:
         cmvn: "none"; "level" subtracts one number, the mean over all voiced frames and bins, so that the gain of
             the microphone cannot matter; "utterance" subtracts the mean of every bin; "sliding" is Kaldi's
             apply-cmvn-sliding over `cmvn_window` frames.
+        cmvn_window: frames of the sliding window.
+        cmvn_center: the window lies around the frame; otherwise it ends there.
         cmvn_variance: also divide by the deviation, of every bin ("utterance", "sliding") or of all together ("level").
         use_vad: keep only the frames that vad.scp marks as voiced.
         scale: multiplies the result; log-mel energies spread over several nats, networks learn best near 1.

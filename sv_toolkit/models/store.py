@@ -36,6 +36,11 @@ class WindowConfig:
     """Sliding window at inference, in frames (Wan et al. 2018, section 3.2: 160 frames, 50 % overlap).
 
     Utterances with fewer than `window` frames are one short window; with fewer than `shortest` they are skipped.
+
+    Attributes:
+        window: frames that the network sees at once.
+        shift: frames from window to window.
+        shortest: fewest frames of speech that give an embedding.
     """
 
     window: int = 160

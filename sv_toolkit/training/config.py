@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ class BatchConfig:
     """N speakers x M utterances, cut to one random length in [min_frames, max_frames] per batch.
 
     Attributes:
+        num_speakers: N, speakers (or tuples) of a batch.
+        num_utterances: M, utterances of each of them.
+        min_frames, max_frames: shortest and longest crop, in frames of speech.
         length_step: crop lengths are min_frames plus a multiple of it; a GPU makes a new plan for every length that it meets.
         shortest: utterances with fewer frames are left out; 0 means max_frames, so that no crop repeats itself.
             An utterance between `shortest` and the drawn length is repeated from its beginning until the crop is full.
@@ -59,6 +63,15 @@ class OptimizerConfig:
 
     The two factors multiply the learning rate of those parameters.  For SGD that is the same as scaling their
     gradients; under Adam a scaled gradient would change nothing.
+
+    Attributes:
+        name: "sgd", "adam" or "adamw".
+        learning_rate: of the network, before the schedule's factor.
+        momentum: of sgd.
+        weight_decay: of all weights; of adamw apart from the gradient.
+        clip: largest norm of the gradient; a longer one is shortened.
+        projection_factor: learning rate of projections and of the last layer, over that of the others.
+        loss_factor: learning rate of single numbers of the loss, such as w and b, over that of the network.
     """
 
     name: str = "sgd"
@@ -131,6 +144,7 @@ class TrainerConfig:
 
     Attributes:
         steps: batches in all.
+        seed: of every random choice.
         log_interval: steps between log lines.
         valid_interval: steps between EERs on held-out speakers and between checkpoints.
         patience: stop after so many EERs without a better one; 0 never stops early.
@@ -267,14 +281,18 @@ def matching_windows(batch: BatchConfig) -> WindowConfig:
 
 def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
     """The configuration file with `{"section.key": value}` laid over it."""
-    tables = read_config(path)
+    return train_config(with_overrides(read_config(path), overrides, plain(path)), plain(path))
+
+
+def with_overrides(tables: dict[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The tables with `{"section.key": value}` laid over them."""
     for key, value in overrides.items():
         section, _, name = key.partition(".")
         table = tables.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{plain(path)}: {plain(section)} needs a table, got {type(table).__name__}")
+            raise ConfigError(f"{where}: {plain(section)} needs a table, got {type(table).__name__}")
         table[name] = value
-    return train_config(tables, plain(path))
+    return tables
 
 
 def as_tables(config: TrainConfig) -> dict[str, Any]:

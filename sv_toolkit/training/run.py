@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sv_toolkit import __version__
-from sv_toolkit.errors import ConfigError, DataError, OutputError, examples, plain
+from sv_toolkit.errors import ConfigError, DataError, OutputError, SvError, examples, plain
 from sv_toolkit.io.files import locked, loose_permissions
 from sv_toolkit.io.manifest import DamagedManifest, is_finished, manifest_path, read_manifest
 from sv_toolkit.io.memory import keep_freed_memory
@@ -141,13 +141,20 @@ def _prepared(options: Options, processes: Processes) -> Iterator[None]:
         processes.wait()
         yield
         return
-    with locked(options.folder):
-        sentence = loose_permissions(options.folder)
-        if sentence:
-            logger.warning("%s", sentence)
-        _drop_damaged_manifest(options.folder)
-        processes.wait()
-        yield
+    is_new = not options.folder.exists()
+    try:
+        with locked(options.folder):
+            sentence = loose_permissions(options.folder)
+            if sentence:
+                logger.warning("%s", sentence)
+            _drop_damaged_manifest(options.folder)
+            processes.wait()
+            yield
+    except SvError:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds what the training has done so far
+                options.folder.rmdir()
+        raise
 
 
 def _drop_damaged_manifest(folder: Path) -> None:

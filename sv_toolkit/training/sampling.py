@@ -142,7 +142,11 @@ def refuse_small(examples: Examples, config: BatchConfig, needs_speakers: int, n
             f"the loss compares speakers: num_speakers must be at least {needs_speakers}, got {config.num_speakers} (--speakers-per-batch)"
         )
     if len(examples.speakers) < needs_speakers:
-        raise DataError(f"the loss compares speakers: at least {needs_speakers} are needed, the data has {len(examples.speakers)}")
+        raise DataError(
+            f"the loss compares speakers: at least {needs_speakers} are needed, the data has {len(examples.speakers)} with "
+            f"{least_utterances(config)} usable utterances each; lower num_utterances (--set batch.num_utterances=...) or the crops "
+            "(--window-frames), or leave out --config: then both fit the data"
+        )
     total = len(examples)
     if config.sampler == "utterances" and total < config.num_speakers * config.num_utterances:
         raise DataError(

@@ -15,6 +15,8 @@ class ScheduleConfig:
     Attributes:
         name: "halving" (the paper: half every `halve_every` steps), "cosine" (to `final_factor` at the last step),
             "linear" (in a straight line to `final_factor`, as Li et al. 2017 train), or "constant".
+        halve_every: steps after which "halving" halves the rate.
+        final_factor: where "cosine" and "linear" end.
         warmup_steps: the factor first rises in a straight line over so many steps.
         margin_warmup_steps: margins of losses (am_softmax, aam_softmax, triplet) rise from 0 over so many steps.
     """

@@ -142,3 +142,68 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_works(data, 
     process.wait()
     assert result.exit_code == 1
     assert f"in use by process {process.pid}" in result.output
+
+
+@pytest.fixture
+def voices(tmp_path, write_voice):
+    """A data directory of recordings without features: four speakers, three utterances each."""
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    wav = {f"s{s}-u{u}": str(write_voice(f"s{s}-u{u}", pitch=90 + 40 * s + u)) for s in range(4) for u in range(3)}
+    write_table(folder / "wav.scp", wav)
+    write_table(folder / "utt2spk", {key: key[:2] for key in wav})
+    return folder
+
+
+def test_without_a_configuration_one_is_chosen_told_and_resumed_and_features_are_made(voices, tmp_path):
+    arguments = [str(voices), str(tmp_path / "exp"), "--threads", "1", "--device", "cpu", "--set", "trainer.steps=3"]
+    result = CliRunner().invoke(train, arguments)
+    assert result.exit_code == 0, result.output
+    assert "no features yet" in result.output
+    assert "chosen for 4 speakers with 3 utterances" in result.output
+    assert "batches of 4 x 3, crops of 15 to 25 frames, 3 steps" in result.output
+    assert "warning" not in result.output
+    assert "nothing to do" in CliRunner().invoke(train, arguments).output
+    text = CliRunner().invoke(info, [str(tmp_path / "exp")]).output
+    assert "architecture lstm" in text
+
+
+def test_another_network_than_the_chosen_one_has_its_own_sizes(voices, tmp_path):
+    options = [
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--set",
+        "trainer.steps=1",
+        "--set",
+        "network.name=gru",
+        "--set",
+        "network.hidden_size=4",
+    ]
+    result = CliRunner().invoke(train, [str(voices), str(tmp_path / "exp"), *options])
+    assert result.exit_code == 0, result.output
+
+
+def test_features_are_made_as_the_model_to_start_from_needs_them(voices, voice_model, tmp_path):
+    result = CliRunner().invoke(
+        train,
+        [str(voices), str(tmp_path / "exp"), "--init", str(voice_model()), "--threads", "1", "--device", "cpu", "--set", "trainer.steps=1"],
+    )
+    assert result.exit_code == 0, result.output
+    described = CliRunner().invoke(info, [str(tmp_path / "exp")]).output
+    assert "feature_dim 20" in described
+    assert "warning" not in result.output
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(data, tmp_path):
+    assert run(data, tmp_path / "exp", "--speakers-per-batch", "64").exit_code == 1
+    assert not (tmp_path / "exp").exists()
+
+
+def test_print_config_needs_no_data_and_shows_what_is_set(tmp_path):
+    result = CliRunner().invoke(train, ["--print-config", "--config", "ge2e-lstm", "--set", "trainer.steps=7"])
+    assert result.exit_code == 0
+    assert "hidden_size = 768\n" in result.stdout
+    assert "# batches in all.\nsteps = 7\n" in result.stdout
+    assert list(tmp_path.iterdir()) == []
