@@ -39,7 +39,7 @@ SETTINGS = [
     for num, per in ((10, 4), (20, 4), (20, 10), (40, 3), (100, 2))
     for design in ("all pairs", "enroll and test")
     for mean in (3.4, 5.0)
-]
+] + [(num, per, "all pairs", mean) for num, per in ((6, 8), (10, 4), (20, 4), (40, 3)) for mean in (0.7, 1.5, 2.3)]  # weak systems
 
 Trials = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -53,6 +53,7 @@ class Calibration(ScoreMap):
         curve: `(threshold, false_alarm_rate, miss_rate)` of that list, thresholds (log-likelihood ratios) rising.
         scoring: what made the scores ("cosine"); other scores need another calibration.
         model: digest of the embedding model, None where it is not known.
+        seconds: shortest and longest utterance of the list, None where it is not known.
     """
 
     prior: float
@@ -60,9 +61,12 @@ class Calibration(ScoreMap):
     curve: tuple[tuple[float, float, float], ...]
     scoring: str = "cosine"
     model: str | None = None
+    seconds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.seconds is not None and not 0 < self.seconds[0] <= self.seconds[1]:
+            raise ConfigError(f"seconds must be the shortest and the longest utterance, got {list(self.seconds)}")
         if not 0 < self.prior < 1:
             raise ConfigError(f"prior must lie between 0 and 1, got {self.prior}")
         _refuse_crooked(np.array(self.curve, dtype=np.float64).reshape(-1, 3))
@@ -76,6 +80,17 @@ class Calibration(ScoreMap):
     def threshold(prior: float, cost_miss: float = 1.0, cost_fa: float = 1.0) -> float:
         """The log-likelihood ratio from which accepting costs less than rejecting (Bayes)."""
         return OperatingPoint(prior, cost_miss, cost_fa).bayes_threshold
+
+    @property
+    def highest(self) -> float:
+        """The largest log-likelihood ratio of the list: no claim of it was accepted by a higher threshold."""
+        return self.curve[-1][0]
+
+    def accepting_prior(self, share: float = 0.0, cost_miss: float = 1.0, cost_fa: float = 1.0) -> float:
+        """The lowest prior by which this share of the list's true claims is accepted; by default, any claim at all."""
+        thresholds, _, miss = np.array(self.curve).T
+        reached = thresholds[miss <= 1 - share]
+        return float(sigmoid(math.log(cost_fa / cost_miss) - (reached[-1] if len(reached) else thresholds[0])))
 
     def rates_at(self, llr: float) -> tuple[float, float]:
         """False-alarm rate and miss rate of the threshold `llr` on the list of the fit.
@@ -108,6 +123,7 @@ def calibrate(
     scoring: str = "cosine",
     model: str | None = None,
     bent: bool = False,
+    seconds: tuple[float, float] | None = None,
 ) -> Calibration:
     """The calibration that fits labelled scores best at `prior` (`logistic.fit_llr`).
 
@@ -120,6 +136,7 @@ def calibrate(
         trials: what to record of the list.
         quality: name -> `(num_trials,)`, for example of `data.quality.log_durations`.
         bent: with two slopes (`score_map.Bend`).
+        seconds: shortest and longest utterance of the list.
 
     Raises:
         DataError: what `fit_llr` refuses, or nontargets have the larger scores.
@@ -127,7 +144,7 @@ def calibrate(
     found = ScoreMap.fit(scores, is_target, prior, quality or {}, bent)
     llr = found.llr(scores, quality)
     curve = _curve(llr[is_target], llr[~is_target])
-    return Calibration(**vars(found), prior=prior, list=trials, curve=curve, scoring=scoring, model=model)
+    return Calibration(**vars(found), prior=prior, list=trials, curve=curve, scoring=scoring, model=model, seconds=seconds)
 
 
 def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, float, float], ...]:
@@ -143,7 +160,24 @@ def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, num_speaker
     if is_target.sum() < FEW_TARGETS:
         logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
     if num_speakers is not None and num_speakers < FEW_SPEAKERS:
-        logger.warning("%s: few speakers: a calibration on %d fits them and not others", plain(where), num_speakers)
+        logger.info("%s: few speakers: a calibration on %d fits them better than others", plain(where), num_speakers)
+
+
+def unreachable(found: Calibration, threshold: float, cost_miss: float = 1.0, cost_fa: float = 1.0) -> str | None:
+    """A sentence where no claim of the list reaches this threshold, with the priors that its data support; None where some do."""
+    if threshold <= found.highest:
+        return None
+    any_, half = (found.accepting_prior(share, cost_miss, cost_fa) for share in (0.0, 0.5))
+    return (
+        f"no claim of the list {plain(found.list.name)} reaches the threshold of {threshold:.2f}: its largest log-likelihood ratio is "
+        f"{found.highest:.2f}; such scores support a prior from {_above(any_)} on, and accept half of the true claims at {_above(half)}"
+    )
+
+
+def _above(prior: float) -> str:
+    """A prior in a few digits, rounded up: the threshold of one that is rounded down lies above what was to be accepted."""
+    digits = max(2, 1 - math.floor(math.log10(min(prior, 1 - prior))))
+    return f"{min(math.ceil(prior * 10**digits) / 10**digits, 1 - 10**-digits):g}"
 
 
 def refuse_no_cosines(scores: np.ndarray, where: Path, way_out: str) -> None:

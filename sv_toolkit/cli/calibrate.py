@@ -84,6 +84,7 @@ def _fit(
     **sides: Path | None,
 ) -> None:
     from sv_toolkit.backends import calibration as library
+    from sv_toolkit.data.quality import seconds_of
     from sv_toolkit.data.trials import read_scores, read_trials
     from sv_toolkit.reporting.conditions import Origin
     from sv_toolkit.reporting.results import both_kinds
@@ -95,8 +96,10 @@ def _fit(
     prior = library.DEFAULT_PRIOR if prior is None else prior
     quality = _quality(trials, **sides)
     made_of = library.FitList(files[0].name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
-    found = library.calibrate(scores, is_target, made_of, prior, quality, scoring, _digest(model), bend)
-    speakers, missing = Origin.find(files[0], data, sides["enroll_spk2utt"]).speakers(trials)
+    origin = Origin.find(files[0], data, sides["enroll_spk2utt"])
+    seconds = seconds_of(trials, sides["utt2dur"] or origin.data / "utt2dur", origin.models)
+    found = library.calibrate(scores, is_target, made_of, prior, quality, scoring, _digest(model), bend, seconds)
+    speakers, missing = origin.speakers(trials)
     held_out = _held_out(scores, is_target, speakers, missing, folds, prior, quality, bend) if folds else {}
     for path in (output, None if model is None else model / library.NAME):
         if path is not None:
@@ -106,6 +109,9 @@ def _fit(
     llrs = found.llr(scores, quality)
     _print_costs(trials, scores, llrs, held_out)
     _print_thresholds(found, llrs, is_target)
+    sentence = library.unreachable(found, found.threshold(prior))
+    if sentence is not None:
+        click.echo(f"warning: at prior {prior:g} {sentence}: sv-verify --prior", err=True)
 
 
 def _apply(files: tuple[Path, ...], trials_format: str, applied: Path, output: Path | None, model: Path | None, **options: Any) -> None:

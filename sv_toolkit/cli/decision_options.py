@@ -56,12 +56,19 @@ def open_judge(name: str, model: Path, embedder: Embedder, purpose: Purpose, mus
     from sv_toolkit.verification.decision import MAKE_ONE, read_judge
 
     judge = read_judge(model, embedder.digest, purpose)
+    embedder.seen = None if judge.calibration is None else judge.calibration.seconds
     if not judge.can_decide:
         way_out = f"{MAKE_ONE.format(model=plain(model))}, or give --threshold"
         if must_decide:
             raise ConfigError(f"{plain(model)}: has no calibration, and --exit-code needs a decision; {way_out}")
         click.echo(f"{name}: {model} has no calibration: a score and no decision; {way_out}", err=True)
     return judge
+
+
+def warn_of_reach(sentence: str | None) -> None:
+    """Say why no recording, or none of the calibration's list, is accepted."""
+    if sentence is not None:
+        click.echo(f"warning: {sentence}", err=True)
 
 
 def word(accepted: bool | None) -> str | None:

@@ -94,15 +94,17 @@ def _to_store(
     from sv_toolkit.data.data_dir import DataDir
     from sv_toolkit.embeddings.waveform import Embedder
     from sv_toolkit.extraction.pipeline import AudioOptions
+    from sv_toolkit.verification.decision import seen_seconds
     from sv_toolkit.verification.enrolling import enroll_data, enroll_files
 
-    options = AudioOptions(*audio)
+    options, embedder = AudioOptions(*audio), Embedder(model)
+    embedder.seen = seen_seconds(model)
     if speaker is not None:
-        added = enroll_files(store, Embedder(model), speaker, files, options, update)
+        added = enroll_files(store, embedder, speaker, files, options, update)
     else:
         total = len(DataDir.read(files[0], allow_pipes=options.allow_pipes).utt2spk)
         with Progress(total, "recordings") as advance:
-            added = enroll_data(store, Embedder(model), files[0], options, update, max_bad, advance)
+            added = enroll_data(store, embedder, files[0], options, update, max_bad, advance)
     click.echo(_summary(store, added), err=True)
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand
-from sv_toolkit.cli.decision_options import REJECTED, decision_options, make_purpose, model_option, open_judge, print_moment, print_record
+from sv_toolkit.cli.decision_options import (
+    REJECTED,
+    decision_options,
+    make_purpose,
+    model_option,
+    open_judge,
+    print_moment,
+    print_record,
+    warn_of_reach,
+)
 from sv_toolkit.cli.feature_options import prepare_process
 
 
@@ -57,6 +66,8 @@ def command(
     for entry in known.speakers.values():
         warn_of_self(entry, test, plain(recording))
     found = identify(known, test, judge)
+    if found.speaker is None and not found.is_cosine:
+        warn_of_reach(judge.out_of_reach(known.speakers[found.candidates[0].speaker], test, found.threshold))
     best = [asdict(candidate) for candidate in found.candidates[:top]]
     made_of = judge.calibration.list if judge.calibration is not None else None
     content = {

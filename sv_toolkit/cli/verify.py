@@ -18,6 +18,7 @@ from sv_toolkit.cli.decision_options import (
     print_moment,
     print_record,
     record,
+    warn_of_reach,
 )
 from sv_toolkit.cli.feature_options import prepare_process
 
@@ -89,6 +90,8 @@ def command(
         test = embedder.embed_file(recordings[-1], channel, resample)
         warn_of_self(enrolled_from, test, plain(recordings[-1]))
         decision = judge.decide(cosine(enrolled, test.vector), enrolled_from, test)
+        if not decision.accepted and not decision.is_cosine:
+            warn_of_reach(judge.out_of_reach(enrolled_from, test, decision.threshold))
         print_record(record(decision, **named, test=str(recordings[-1])), as_json)
     if exit_code and not decision.accepted:
         click.get_current_context().exit(REJECTED)

@@ -41,6 +41,19 @@ def log_lengths(trials: Trials, lengths: Table, measure: str, models: Models | N
     return {f"{measure}_enroll": enroll[trials.enroll_index], f"{measure}_test": test[trials.test_index]}
 
 
+def seconds_of(trials: Trials, utt2dur: Path, models: Models | None = None) -> tuple[float, float] | None:
+    """Shortest and longest utterance of the list; None where `utt2dur` is not there or does not say it of all of them."""
+    if not utt2dur.is_file():
+        return None
+    durations = read_lengths(utt2dur)
+    enroll = [key for model in trials.enroll_ids for key in (models or {}).get(model, [model])]
+    ids = {*enroll, *trials.test_ids}
+    if not ids <= durations.keys():
+        return None
+    known = [positive_length(durations, key) for key in ids]
+    return min(known), max(known)
+
+
 def read_lengths(path: Path) -> Table:
     """The table `utterance seconds` or `utterance frames` at `path`."""
     return read_table(path, sorted_by_bytes=False, max_fields=2, names="utterance length")

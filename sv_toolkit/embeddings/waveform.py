@@ -31,6 +31,7 @@ logger = logging.getLogger("sv_toolkit")
 FEATURES: dict[str, tuple[type[FbankConfig], Callable[..., np.ndarray]]] = {"fbank": (FbankConfig, fbank), "mfcc": (MfccConfig, mfcc)}
 FULL_SCALE, CLIPPED_RUN, CLIPPED_SHARE = 0.9998, 3, 1e-3  # one sample at full scale is a peak, three in a row are a clipped one
 DIGEST_DIGITS = 16
+SHORT = 2  # times the least that a model takes: speech below is short
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ class Embedder:
         digest: what tells the model from every other.
         windows: sliding window, in frames.
         sample_rate: hertz that `embed` needs.
+        seen: shortest and longest recording, seconds, that the calibration of the model was fitted on; None where it is not known.
     """
+
+    seen: tuple[float, float] | None = None
 
     def __init__(self, path: Path | str, device: str = "cpu") -> None:
         """Load the model in the folder `path`.
@@ -201,9 +205,14 @@ class Embedder:
     def concerns(self, embedded: Embedded) -> list[str]:
         """What makes scores of the recording less sure."""
         found = []
-        if embedded.num_voiced < self.windows.window:
-            speech, window = embedded.num_voiced * self.frame_shift, self.windows.window * self.frame_shift
-            found.append(f"{speech:.2f} s of speech, less than one window of {window:.2f} s: the score is less sure")
+        if self.seen is not None and embedded.duration < self.seen[0]:
+            found.append(
+                f"{embedded.duration:.2f} s of sound; the shortest recording that the calibration was fitted on has {self.seen[0]:.2f} s: "
+                "its error rates do not speak of this one"
+            )
+        if self.seen is None and embedded.num_voiced < SHORT * self.windows.shortest:
+            speech, least = embedded.num_voiced * self.frame_shift, self.windows.shortest * self.frame_shift
+            found.append(f"{speech:.2f} s of speech, little more than the {least:.2f} s that the model needs: the score is less sure")
         if embedded.clipped > CLIPPED_SHARE:
             found.append(f"{100 * embedded.clipped:.1f} % of the samples are clipped: lower the gain of the microphone")
         return found

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv_toolkit.backends.calibration import NAME, Calibration, FitList, read_calibration, refuse_other_origin
+from sv_toolkit.backends.calibration import NAME, Calibration, FitList, read_calibration, refuse_other_origin, unreachable
 from sv_toolkit.backends.cosine import length_normalize
 from sv_toolkit.backends.logistic import logit
 from sv_toolkit.data.quality import MEASURES
@@ -130,6 +130,28 @@ class Judge:
                 f"the calibration asks for the measure {plain(missing[0])}, which recordings do not give; run sv-calibrate anew"
             )
         return self.calibration.llr(scores, {name: np.full(len(scores), quality[name]) for name in self.calibration.quality_names})
+
+    def out_of_reach(self, enroll: Embedded | Entry, test: Embedded, threshold: float | None) -> str | None:
+        """A sentence where hardly any recording can be accepted by the log-likelihood ratio `threshold`, None where some can.
+
+        Either not even a cosine of 1 reaches it, or no claim of the calibration's list did.
+        """
+        if self.calibration is None or threshold is None:
+            return None
+        costs = self.purpose.cost_miss, self.purpose.cost_fa
+        best = float(self.llr(np.array([1.0]), lengths(enroll, test))[0])
+        sentence = unreachable(self.calibration, threshold, *costs)
+        if threshold > best:
+            none = (
+                f"no recording can be accepted: a cosine of 1 gives a log-likelihood ratio of {best:.2f}, the threshold is {threshold:.2f}"
+            )
+            sentence = f"{none}; {sentence}" if sentence else none
+        return f"{sentence}; --prior says how likely true claims are" if sentence else None
+
+
+def seen_seconds(model: Path) -> tuple[float, float] | None:
+    """Shortest and longest recording that the calibration of the model was fitted on; None without one, or where it does not say."""
+    return read_calibration(model).seconds if (model / NAME).exists() else None
 
 
 def lengths(enroll: Embedded | Entry, test: Embedded) -> dict[str, float]:

@@ -21,6 +21,7 @@ from sv_toolkit.backends.calibration import (
     read_calibration,
     refuse_no_cosines,
     refuse_other_origin,
+    unreachable,
     warn_of_weak_evidence,
     write_calibration,
 )
@@ -197,12 +198,45 @@ def test_scores_that_fall_with_likeness_are_refused(trials):
 
 def test_lists_that_cannot_carry_a_fit_are_warned_of(caplog, monkeypatch, trials):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    caplog.set_level(logging.INFO, "sv_toolkit")
     warn_of_weak_evidence(*trials, None, "trials")
     assert caplog.text == ""
     warn_of_weak_evidence(np.array([2.0, 1.0, 0.0]), np.array([True, False, False]), 2, "trials")
     assert "one threshold tells all targets" in caplog.text
     assert "few target trials: a calibration on 1 is rough" in caplog.text
     assert "few speakers: a calibration on 2" in caplog.text
+
+
+def test_a_threshold_beyond_the_list_names_the_priors_by_which_claims_are_accepted(trials):
+    found = fitted(*trials)
+    scores, is_target = trials
+    llrs = found.llr(scores)
+    assert found.highest == pytest.approx(llrs.max())
+    assert unreachable(found, found.highest) is None
+    sentence = unreachable(found, found.highest + 0.01)
+    assert f"its largest log-likelihood ratio is {found.highest:.2f}" in sentence
+    any_, half = found.accepting_prior(), found.accepting_prior(0.5)
+    assert any_ < half
+    for prior, share in ((any_, 0.0), (half, 0.5)):
+        just_over = min(prior * (1 + 1e-9), 1.0)
+        assert (llrs >= found.threshold(just_over)).any()
+        assert (llrs[is_target] >= found.threshold(just_over)).mean() >= share - 1 / 100
+    dear = found.accepting_prior(0.5, cost_fa=10)
+    assert found.threshold(dear, cost_fa=10) == pytest.approx(found.threshold(half))
+
+
+def test_the_prior_that_is_named_is_rounded_to_the_accepting_side(trials):
+    found = fitted(*trials)
+    named = float(unreachable(found, 1e3).split("a prior from ")[1].split()[0])
+    assert found.threshold(named) <= found.highest
+
+
+def test_seconds_survive_the_round_trip_and_are_checked(trials, tmp_path):
+    found = fitted(*trials, seconds=(0.7, 4.5))
+    write_calibration(tmp_path / "c.json", found)
+    assert read_calibration(tmp_path / "c.json").seconds == (0.7, 4.5)
+    with pytest.raises(ConfigError, match="shortest and the longest"):
+        fitted(*trials, seconds=(2.0, 1.0))
 
 
 def test_what_is_no_cosine_is_not_taken_for_one(tmp_path):

@@ -49,7 +49,9 @@ def test_the_file_holds_the_fit_of_the_library_and_the_list(folder, values, bend
     result = fit(folder, "--prior", 0.1, *bend)
     assert result.exit_code == 0, result.stderr
     found = read_calibration(folder / "cal.json")
-    assert found == calibrate(values, IS_TARGET, FitList("trials", found.list.hash, 72, len(PAIRS) - 72), 0.1, bent=bool(bend))
+    assert found == calibrate(
+        values, IS_TARGET, FitList("trials", found.list.hash, 72, len(PAIRS) - 72), 0.1, bent=bool(bend), seconds=(1.0, 3.0)
+    )
     assert f"hash {found.list.hash}" in run(folder / "trials", command=check_trials).stdout
     assert f"72 target, {len(PAIRS) - 72} nontarget, list {found.list.hash}" in result.stdout
 
@@ -209,3 +211,20 @@ def test_command_lines_that_say_too_little_or_too_much_are_refused(folder):
         result = run(*words)
         assert result.exit_code == 2
         assert "Error: " in result.stderr
+
+
+def test_a_calibration_by_which_nothing_is_accepted_says_so_and_names_a_prior(folder, rng):
+    write_scores(folder / "scores", np.clip(rng.normal(0.1 + 0.05 * IS_TARGET, 0.14), -1, 1).round(6))
+    result = fit(folder, "--prior", 0.001)
+    assert result.exit_code == 0
+    assert "warning: at prior 0.001 no claim of the list trials reaches the threshold of 6.91" in result.stderr
+    prior = float(result.stderr.split("support a prior from ")[1].split()[0])
+    found = read_calibration(folder / "cal.json")
+    assert found.threshold(prior) <= found.highest
+    assert "no claim" not in fit(folder, "--prior", 0.5).stderr
+
+
+def test_lengths_that_the_data_directory_does_not_say_are_left_open(folder):
+    (folder / "utt2dur").write_text("s00-u0 1\n")
+    assert fit(folder).exit_code == 0
+    assert read_calibration(folder / "cal.json").seconds is None

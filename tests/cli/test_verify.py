@@ -213,7 +213,7 @@ def test_bad_utterances_are_named_and_allowed_only_so_far(model, voices, tmp_pat
 def test_short_recordings_of_a_data_directory_are_one_line(model, write_voice, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
-    wavs = {f"s{i}-u": str(write_voice(f"short{i}", 100 + 50 * i, 0.45)) for i in range(3)}
+    wavs = {f"s{i}-u": str(write_voice(f"short{i}", 100 + 50 * i, 0.36)) for i in range(3)}
     write_table(data / "wav.scp", wavs)
     write_table(data / "utt2spk", {key: key[:2] for key in wavs})
     result = run(enroll, "--store", tmp_path / "store", "--model", model, data)
@@ -365,3 +365,32 @@ def test_lines_come_while_the_pipe_is_still_open(model, enrolled, voices):
         process.stdin.close()
         assert b"time 1.2000" in process.stdout.read()
         assert process.wait() == 0, process.stderr.read()
+
+
+def test_a_threshold_that_nothing_can_reach_is_told_with_the_prior_that_can(model, voices):
+    calibrate(model, score=1.2, weight=5.0)
+    pair = ["--model", model, voices["abe0"], voices["bea0"]]
+    result = run(verify, *pair)
+    assert "no recording can be accepted: a cosine of 1 gives a log-likelihood ratio of 1.94, the threshold is 2.94" in result.stderr
+    assert "--prior" in result.stderr
+    assert "no recording" not in run(verify, *pair, "--prior", 0.5).stderr
+    calibrate(model, score=1.2, weight=5.0)
+    assert run(verify, *pair, "--threshold", 0.99).stderr.count("no recording can") == 0
+
+
+def test_what_no_claim_of_the_list_reached_is_told(model, enrolled, voices):
+    calibrate(model, score=0.99)
+    result = claim_of(model, enrolled, voices["bea1"], "--prior", "1e-30")
+    assert "no claim of the list dev_trials reaches the threshold of 69.08" in result.stderr
+    result = run(identify, "--model", model, "--store", enrolled, "--prior", "1e-30", voices["bea1"])
+    assert "no claim of the list dev_trials reaches the threshold" in result.stderr
+
+
+def test_recordings_are_short_where_the_calibration_has_not_seen_such(model, enrolled, voices):
+    calibrate(model, score=0.5, seconds=(0.5, 9.0))
+    assert "shortest" not in claim_of(model, enrolled, voices["abe1"]).stderr
+    calibrate(model, score=0.5, seconds=(2.0, 9.0))
+    assert (
+        "1.20 s of sound; the shortest recording that the calibration was fitted on has 2.00 s"
+        in claim_of(model, enrolled, voices["abe1"]).stderr
+    )

@@ -107,14 +107,25 @@ def test_errors_name_the_file(voice_model, tmp_path):
 
 def test_clipped_and_short_speech_is_taken_with_a_warning(voice_model, write_voice, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
-    embedder = Embedder(voice_model(windows=(80, 40, 10)))
+    embedder = Embedder(voice_model(windows=(500, 250, 40)))
     embedder.embed_file(write_voice("fine", duration=1.5))
     assert caplog.text == ""
     embedder.embed_file(write_voice("loud", duration=1.5, gain=5))
     assert "% of the samples are clipped" in caplog.text
     caplog.clear()
     embedder.embed_file(write_voice("short", duration=0.8))
-    assert "less than one window of 0.80 s" in caplog.text
+    assert "little more than the 0.40 s that the model needs" in caplog.text
+
+
+def test_what_is_short_is_what_the_calibration_has_not_seen(voice_model, write_voice, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    embedder = Embedder(voice_model(windows=(500, 250, 40)))
+    embedder.seen = (0.7, 3.0)
+    embedder.embed_file(write_voice("seen", duration=0.8))
+    assert caplog.text == "", "such recordings were in the list of the fit, however long the window is"
+    embedder.seen = (1.0, 3.0)
+    embedder.embed_file(write_voice("unseen", duration=0.8))
+    assert "0.80 s of sound; the shortest recording that the calibration was fitted on has 1.00 s" in caplog.text
 
 
 def test_higher_rates_are_converted_and_lower_ones_only_when_asked(voice_model, write_voice, caplog, monkeypatch):

@@ -272,6 +272,38 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.92 <= covered / runs <= 0.98  # the share itself has a deviation of 1.1 %
 
 
+COST = {"cost": partial(min_dcf_of_curve, points=OperatingPoint(0.05))}
+
+
+def test_the_interval_of_a_cost_near_one_reaches_little_below_its_draws():
+    """The bias moves such a cost to 1, where a rate has no variance of its own; the effective size must not fall to nothing."""
+    rng, gaps = np.random.default_rng(1), []
+    for seed in range(20):
+        trials = simulated_trials(20, 4, rng, noise=1.5)
+        found = speaker_bootstrap(*trials, COST, num_replicates=200, seed=seed)["cost"]
+        curves = map(intervals._SortedTrials.of(*trials).curve, intervals._drawn_weights(20, 200, rng))
+        gaps.append(np.quantile([COST["cost"](*curve) for curve in curves if curve is not None], 0.01) - found.low)
+    assert max(gaps) < 0.45
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "num_speakers"), [(1.5, 10), (2.5, 20)])
+def test_the_interval_of_the_least_cost_of_a_weak_system_covers_the_truth(noise, num_speakers):
+    rng = np.random.default_rng(7)
+    vectors = rng.normal(size=(400_000, 1, 8)) + noise * np.exp(0.5 * rng.normal(size=(400_000, 1, 1))) * rng.normal(size=(400_000, 2, 8))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    one, other = vectors[:, 0], vectors[:, 1]
+    truth = min_dcf(np.einsum("ij,ij->i", one, other), np.einsum("ij,ij->i", one, np.roll(other, 1, axis=0)), OperatingPoint(0.05))
+    assert truth > 0.7
+    runs, covered, widths = 200, 0, []
+    for run in range(runs):
+        found = speaker_bootstrap(*simulated_trials(num_speakers, 4, rng, noise), COST, num_replicates=200, seed=run)["cost"]
+        covered += found.low <= truth <= found.high
+        widths.append(found.high - found.low)
+    assert covered / runs >= 0.86
+    assert np.mean(widths) < 0.75
+
+
 def test_means_over_seeds_agree_with_the_slow_loop(rng):
     """Three seeds of one system, two of another: every draw of speakers evaluates all of them, one after the other."""
     scores, *sides = simulated_trials(8, 3, rng)
