@@ -154,6 +154,9 @@ class TrainerConfig:
         matmul: matrix products and convolutions of a GPU in "tf32" (faster, 10 bits of mantissa) or "ieee" float32.
         preload_gb: features up to this size are held in memory, larger sets are read from disk crop by crop; the same for the
             memory of a GPU.  The processes of one machine share it.
+        batch_statistics: of several processes, batch normalisation uses the statistics of its "own" utterances, as most
+            toolkits do, or those of "all": then the gradient is exactly that of the whole batch, at the price of two collective
+            operations for every layer.
         chunk_utterances: the network sees so many utterances at a time (the gradient is that of the whole batch, and
             exact); for batches that do not fit in memory, at the price of a second forward pass.  0: all at once.
     """
@@ -167,6 +170,7 @@ class TrainerConfig:
     amp: str = "none"
     matmul: str = "tf32"
     preload_gb: float = 8.0
+    batch_statistics: str = "own"
     chunk_utterances: int = 0
 
     def __post_init__(self) -> None:
@@ -179,6 +183,8 @@ class TrainerConfig:
         require_range("chunk_utterances", self.chunk_utterances, 0)
         if self.amp not in ("none", "bf16", "fp16"):
             raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
+        if self.batch_statistics not in ("own", "all"):
+            raise ConfigError(f"batch_statistics must be own or all, got {shown(self.batch_statistics)}")
         if self.matmul not in ("tf32", "ieee"):
             raise ConfigError(f"matmul must be tf32 or ieee, got {shown(self.matmul)}")
 
@@ -189,16 +195,26 @@ class SourceConfig:
 
     Attributes:
         weight: alpha of Eq. 12, what the loss of this source counts.
-        num_speakers: overrides that of [batch] for a source with few speakers; 0: does not.
+        num_speakers, num_utterances: override those of [batch] for a source with few speakers, or few utterances of each; 0: do not.
     """
 
     weight: float = 1.0
     num_speakers: int = 0
+    num_utterances: int = 0
 
     def __post_init__(self) -> None:
         require_range("num_speakers", self.num_speakers, 0)
+        require_range("num_utterances", self.num_utterances, 0)
         if self.weight <= 0:
             raise ConfigError(f"weight must be positive, got {self.weight:g}")
+
+    def batch(self, common: BatchConfig) -> BatchConfig:
+        """Batches of this source: those of [batch] but for what is overridden."""
+        return replace(
+            common,
+            num_speakers=self.num_speakers or common.num_speakers,
+            num_utterances=self.num_utterances or common.num_utterances,
+        )
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Processes:
     def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
         """Gradients of the network added up; those of the loss, which are alike everywhere, made equal to the last bit."""
 
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace tensors of equal shapes everywhere by their means over all processes."""
+
     def any(self, flag: bool, step: int = 0) -> bool:
         """Whether the flag is set in any process."""
         return flag
@@ -73,25 +76,29 @@ class ManyProcesses(Processes):
         shares = [share(total, rank, self.number) for rank in range(self.number)]
         longest = max(map(len, shares))
         filled = own if len(own) == longest else torch.cat([own, own.new_zeros(longest - len(own), *own.shape[1:])])
-        parts = own.new_empty(self.number * longest, *own.shape[1:])
+        parts = [torch.empty_like(filled) for _ in shares]
         with self._naming():
-            dist.all_gather_into_tensor(parts, filled.contiguous())
-        rows = parts.split(longest)
-        return torch.cat([part[: len(place)] for part, place in zip(rows, shares)]), shares[self.rank]
+            dist.all_gather(parts, filled.contiguous())
+        return torch.cat([part[: len(place)] for part, place in zip(parts, shares)]), shares[self.rank]
 
     def sum_gradients(self, network: nn.Module, loss: nn.Module) -> None:
         """Gradients of the network added up, those of the loss averaged."""
         for module, factor in ((network, 1.0), (loss, 1.0 / self.number)):
             gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-            if gradients:
-                self._sum(gradients, factor)
+            self._sum(gradients, factor)
 
-    def _sum(self, gradients: list[Tensor], factor: float) -> None:
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) * factor
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace tensors of equal shapes everywhere by their means over all processes."""
+        self._sum(tensors, 1.0 / self.number)
+
+    def _sum(self, tensors: list[Tensor], factor: float) -> None:
+        if not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) * factor
         with self._naming():
             dist.all_reduce(flat)
-        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-            gradient.copy_(part.view_as(gradient))
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors)])
 
     def any(self, flag: bool, step: int = 0) -> bool:
         """Whether the flag is set in any process; also the meeting before every step, where a lost process is noticed."""

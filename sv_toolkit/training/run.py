@@ -226,7 +226,7 @@ def _train(config: TrainConfig, options: Options, job: dict[str, Any], device: t
         reporter=Log(
             options.folder / "train.jsonl",
             config.trainer.steps,
-            sum(source.batch.num_speakers for source in sources) * config.batch.num_utterances,
+            sum(source.batch.num_speakers * source.batch.num_utterances for source in sources),
             options.timing,
             options.tensorboard,
         ),

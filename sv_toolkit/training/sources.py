@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def load_sources(
             name=given.name,
             weight=own.weight if given.weight is None else given.weight,
             examples=examples_,
-            batch=replace(config.batch, num_speakers=own.num_speakers or config.batch.num_speakers),
+            batch=own.batch(config.batch),
             classes=np.array([number[speaker] for speaker in examples_.speakers]),
         )
         for given, own, examples_ in zip(data, settings, found)
@@ -107,7 +107,7 @@ def _load_index(config: TrainConfig, given: NamedData, index: FeatureIndex, plac
 
 
 def _load(config: TrainConfig, index: FeatureIndex, table: TrainingIndex, own: SourceConfig, place: Place) -> Examples:
-    batch = replace(config.batch, num_speakers=own.num_speakers or config.batch.num_speakers)
+    batch = own.batch(config.batch)
     shortest, least = batch.shortest_usable, least_utterances(batch)
     usable = select_usable(index, table, shortest, least)
     refuse_nothing_usable(index, table, usable, shortest)

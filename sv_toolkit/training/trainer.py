@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from sv_toolkit.errors import ModelError, examples
 from sv_toolkit.losses.total import TotalLoss
 from sv_toolkit.models.network import SpeakerNetwork
+from sv_toolkit.models.normalization import MaskedBatchNorm
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Batch, Source, Step
 from sv_toolkit.training.config import TrainConfig
@@ -82,6 +83,7 @@ class Trainer:
         self.loss.to(self.device)
         self.optimizer = make_optimizer(self.network, self.loss, self.config.optimizer)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.buffers = share_statistics(self.network, self.config.trainer.batch_statistics == "all")
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.trainer.amp == "fp16")
         self.progress = resume.Progress()
@@ -138,6 +140,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         numbers = combined([(batch.source, self._backward(batch)) for batch in batches])
         self.processes.sum_gradients(self.network, self.loss)
+        self.processes.average(self.buffers)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip)
         self.watch.note(self.progress.step, numbers["loss"], None if self.scaler.is_enabled() else norm)
@@ -264,6 +267,14 @@ class Trainer:
         self.processes.wait()  # nobody writes before all have read
         if self.processes.is_first:
             self.reporter.rewind(self.progress.step, self.progress.records)
+
+
+def share_statistics(network: SpeakerNetwork, over_processes: bool) -> list[Tensor]:
+    """Let batch normalisation use the statistics of all processes; the running statistics that processes have to average, else."""
+    norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
+    for norm in norms:
+        norm.over_processes = over_processes
+    return [] if over_processes else [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
 
 
 def combined(found: list[tuple[Source, dict[str, Tensor]]]) -> dict[str, Tensor]:
