@@ -26,7 +26,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["sv_toolkit", "sv_toolkit.*"]),
-    package_data={"sv_toolkit": ["configs/*.toml"]},  # sv-train --config NAME
+    package_data={"sv_toolkit": ["configs/*.toml", "ready/*", "py.typed"]},  # sv-train --config NAME; the ready model
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",  # networks and their training

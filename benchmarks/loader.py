@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speakers", type=int, default=200)
     parser.add_argument("--per-speaker", type=int, default=20)
-    parser.add_argument("--stored", type=int, default=4000, help="feature matrices that are really there")
+    parser.add_argument("--stored", type=int, default=4000, help="feature matrices that are there; further utterances use them again")
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory(1 << 30)

@@ -231,6 +231,27 @@ def write_lines(lines: Iterable[bytes], output: Path | None) -> None:
 DIRECTORY = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 
+
+class ModelFolder(click.Path):
+    """A model folder; `default` is the model that comes with the toolkit."""
+
+    name = "model"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder; says so where it is the ready model's."""
+        from sv_toolkit.models.ready import NAME, model_folder
+
+        folder = model_folder(Path(str(super().convert(value, param, ctx))))
+        if str(value) == NAME and ctx is not None and not ctx.resilient_parsing:
+            click.echo(f"{ctx.info_name}: the ready model {folder.name} is used (sv-info {NAME}); --model names another", err=True)
+        return folder
+
+
+MODEL = ModelFolder()
+
 nj_option = click.option(
     "--nj",
     "num_jobs",

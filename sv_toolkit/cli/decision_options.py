@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, PRIOR, FiniteRange
+from sv_toolkit.cli.common import MODEL, PRIOR, FiniteRange
 from sv_toolkit.errors import plain
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 REJECTED = 3  # exit status with --exit-code; 1 and 2 are errors
 COST = FiniteRange(0, min_open=True)
 
-model_option = click.option("--model", type=DIRECTORY, required=True, help="Model folder; its calibration.json decides.")
+model_option = click.option(
+    "--model", type=MODEL, default="default", help="Model folder; its calibration.json decides.  [default: the ready model]"
+)
 channel_option = click.option("--channel", type=click.IntRange(min=0), help="Channel to read, from 0, where there are several.")
 resample_option = click.option(
     "--resample", is_flag=True, help="Also convert recordings of a lower sample rate than the model's; a higher one always is."

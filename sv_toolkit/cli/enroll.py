@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, allow_pipes_option, max_bad_option, overwrite_option, refuse_given
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    MODEL,
+    Progress,
+    SvCommand,
+    allow_pipes_option,
+    max_bad_option,
+    overwrite_option,
+    refuse_given,
+)
 from sv_toolkit.cli.decision_options import channel_option, resample_option
 
 
@@ -14,7 +24,7 @@ from sv_toolkit.cli.decision_options import channel_option, resample_option
 @click.argument("files", type=FILE, nargs=-1, metavar="DVECTORS SPK2UTT OUT | DATA | RECORDING...")
 @overwrite_option
 @click.option("--store", type=DIRECTORY, help="Enroll into this speaker store, which is made where there is none.")
-@click.option("--model", type=DIRECTORY, help="--store: the model folder that makes the d-vectors.")
+@click.option("--model", type=MODEL, help="--store: the model folder that makes the d-vectors.  [default: the ready model]")
 @click.option("--speaker", help="--store: whose the RECORDINGs are; without it there is DATA, a data directory of speakers.")
 @click.option("--update", is_flag=True, help="--store: add recordings to speakers that are enrolled already.")
 @channel_option
@@ -53,7 +63,7 @@ def command(
         _to_directory(files, overwrite, model, speaker, update)
         return
     if model is None:
-        raise click.UsageError("Missing option '--model': it makes the d-vectors")
+        model = MODEL.convert("default", None, click.get_current_context())
     if overwrite:
         raise click.UsageError("--overwrite belongs to the form with OUT; a store is changed by --update, and by sv-store --remove")
     if not files or (speaker is None and len(files) != 1):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand
+from sv_toolkit.cli.common import FILE, MODEL, SvCommand
 
 
 @click.command(cls=SvCommand)
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 @click.argument("out", type=FILE)
 @click.option("--lengths", is_flag=True, help="A second input: how many frames count in each row of a padded batch.")
 @click.option("--with-features", is_flag=True, help="From the waveform to the d-vector, all in the graph.")

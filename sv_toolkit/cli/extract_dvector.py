@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import DIRECTORY, MODEL, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
 from sv_toolkit.cli.missing_features import make_missing_features
 
 
 @click.command(cls=SvCommand)
-@click.argument("model", type=DIRECTORY)
-@click.argument("data", type=DIRECTORY)
-@click.argument("out", type=DIRECTORY)
+@click.argument("folders", type=DIRECTORY, nargs=-1, metavar="[MODEL] DATA OUT")
 @click.option("--window", type=click.IntRange(min=1), help="Frames per window.  [default: the model's]")
 @click.option("--shift", type=click.IntRange(min=1), help="Frames between windows.  [default: the model's, or half of --window]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute.")
@@ -22,9 +20,7 @@ from sv_toolkit.cli.missing_features import make_missing_features
 @overwrite_option
 @resume_option
 def command(
-    model: Path,
-    data: Path,
-    out: Path,
+    folders: tuple[Path, ...],
     window: int | None,
     shift: int | None,
     device: str,
@@ -37,7 +33,8 @@ def command(
 
     Windows of the model's length slide over the voiced frames, half overlapping, the last one aligned to the
     end; their unit-length d-vectors are averaged and normalised again.  A shorter utterance is one window.
-    Features that are not there yet are made, as for the training data of the model.
+    Features that are not there yet are made, as for the training data of the model.  Without MODEL, the ready model
+    that comes with the toolkit is used.
 
     \b
     Example:
@@ -47,6 +44,12 @@ def command(
     from sv_toolkit.embeddings.extract import Options, extract_dvectors
     from sv_toolkit.models.device import choose_device
 
+    if not 2 <= len(folders) <= 3:
+        raise click.UsageError(
+            "Missing argument: [MODEL] DATA OUT are a data directory and where the d-vectors go, and before them the model"
+        )
+    model = MODEL.convert(folders[-3] if len(folders) == 3 else "default", None, click.get_current_context())
+    data, out = folders[-2:]
     choose_device(device)
     make_missing_features([data], model, num_jobs, max_bad)
     total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, SvCommand
+from sv_toolkit.cli.common import MODEL, SvCommand
 
 
 @click.command(cls=SvCommand)
-@click.argument("model", type=DIRECTORY)
+@click.argument("model", type=MODEL)
 def command(model: Path) -> None:
     """Print what the MODEL folder holds: architecture, sizes, features, window, calibration, and what it was trained on.
 

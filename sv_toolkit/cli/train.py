@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, MODEL, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
 from sv_toolkit.cli.missing_features import make_missing_features
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
     metavar="[NAME:]DIR",
     help="Data directory of held-out speakers; may be given again. The EER of the first decides which model is best.",
 )
-@click.option("--init", type=DIRECTORY, help="Start from the weights of this model (fine-tuning).")
+@click.option("--init", type=MODEL, help="Start from the weights of this model (fine-tuning); 'default' is the ready model.")
 @click.option("--init-skip", multiple=True, metavar="PATTERN", help="Names of tensors that --init leaves as drawn, e.g. 'linear.*'.")
 @click.option("--noise", type=DIRECTORY, help="Data directory of noise features for augmentation.")
 @click.option("--reverb", type=DIRECTORY, help="Data directory of features of room impulse responses for augmentation.")

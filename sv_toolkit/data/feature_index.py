@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.data.described import DESCRIBED
+from sv_toolkit.data.forms import directory_problems, refuse
 from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
+from sv_toolkit.io.ids import Ids
 from sv_toolkit.io.manifest import made_with
+from sv_toolkit.io.table_arrays import read_words
 
 LARGEST = 1e20  # even mel energies without the logarithm stay far below; a network would saturate and learn nothing
 
@@ -21,9 +25,12 @@ LARGEST = 1e20  # even mel energies without the logarithm stay far below; a netw
 class FeatureIndex:
     """Features and voice-activity decisions by utterance.
 
+    An utterance is its id, or its place among `ids`.
+
     Attributes:
-        utterances: ids that have features (and decisions, where asked for), sorted by bytes.
-        utt2spk: their speakers.
+        ids: those that have features (and decisions, where asked for), sorted by bytes.
+        speakers: ids of the speakers, sorted by bytes.
+        speaker_codes: `(num_utterances,)` place of each utterance's speaker among them.
         dim: columns of every matrix.
     """
 
@@ -33,47 +40,68 @@ class FeatureIndex:
         Raises:
             DataError: a table is missing, or lists fewer or other utterances than utt2spk.
         """
-        data = DataDir.read(path, require=("utt2spk",))
         self.path = path
-        self.features = _open(path, "feats.scp", "sv-extract-fbank")
-        self.vad = _open(path, "vad.scp", "sv-compute-vad") if need_vad else None
-        tables = {"feats.scp": self.features, "vad.scp": self.vad}
-        expected, skipped = sorted(data.utt2spk), read_skipped(path)
-        for name, table in tables.items():
-            if table is not None:
-                lost = left_out(skipped, name, self.features)
-                _refuse_other_ids(path, name, table, data.utt2spk, [utterance for utterance in expected if utterance not in lost])
-                expected = [utterance for utterance in expected if utterance in table]
-        self.utterances = expected
-        if not self.utterances:
+        ids, codes, speakers = _read_utt2spk(path)
+        self.features = _open(path, "feats.scp", "sv-extract-fbank", ids)
+        self.vad = _open(path, "vad.scp", "sv-compute-vad", ids) if need_vad else None
+        kept = np.arange(len(ids))
+        for name, table in (("feats.scp", self.features), ("vad.scp", self.vad)):
+            if table is not None and table.ids is not ids:
+                kept = kept[self._has(name, table, ids, ids.take(kept))]
+        if not len(kept):
             raise DataError(f"{plain(path)}/feats.scp: empty: no utterance has features; run sv-extract-fbank {plain(path)}")
-        self.utt2spk = {utterance: data.utt2spk[utterance] for utterance in self.utterances}
+        present, own = np.unique(codes[kept], return_inverse=True)
+        self.ids, self.speaker_codes = ids.take(kept), own.astype(np.int32)
+        self.speakers = [speakers[code] for code in present]
+        self._feature_places = self.ids.places_in(self.features.ids)
+        self._vad_places = self.ids.places_in(self.vad.ids) if self.vad is not None else None
         self.dim = self._first_dim()
-        self.speakers = sorted(set(self.utt2spk.values()))
-        number = {speaker: code for code, speaker in enumerate(self.speakers)}
-        self.speaker_codes = np.array([number[self.utt2spk[utterance]] for utterance in self.utterances], np.int32)
 
-    @property
-    def ids(self) -> list[str]:
-        """Ids by place."""
-        return self.utterances
+    def _has(self, name: str, table: ScpReader, ids: Ids, expected: Ids) -> np.ndarray:
+        """Which of the `expected` ids a table has; those that it lacks its command has to have left out."""
+        lacks = expected.places_in(table.ids) < 0
+        lost = left_out(read_skipped(self.path), name, self.features)
+        missing = [key for key in (expected[place] for place in np.flatnonzero(lacks).tolist()) if key not in lost]
+        if missing:
+            raise DataError(
+                f"{plain(self.path)}/{name}: {len(missing)} of {len(expected)} utterances of utt2spk are missing: {examples(missing)}; make it again, or drop them with sv-fix-data"
+            )
+        unknown = [table.ids[place] for place in np.flatnonzero(table.ids.places_in(ids) < 0).tolist()]
+        if unknown:
+            raise DataError(
+                f"{plain(self.path)}/{name}: {len(unknown)} utterances are not in utt2spk (left over from an older run?): {examples(unknown)}; sv-fix-data drops them"
+            )
+        return ~lacks
 
     @property
     def num_utterances(self) -> int:
         """Utterances that have features."""
-        return len(self.utterances)
+        return len(self.ids)
 
-    def read_at(self, place: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `read` gives for the utterance at a place of `ids`."""
-        return self.read(self.utterances[place])
+    @cached_property
+    def utterances(self) -> list[str]:
+        """The ids as a list."""
+        return list(self.ids)
+
+    @cached_property
+    def utt2spk(self) -> dict[str, str]:
+        """Speaker by utterance."""
+        return {key: self.speakers[code] for key, code in zip(self.ids, self.speaker_codes.tolist())}
+
+    def read(self, utterance: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """`read_at` by id."""
+        place = self.ids.find(utterance)
+        if place < 0:
+            raise KeyError(utterance)
+        return self.read_at(place)
 
     def rows_at(self, place: int, start: int, stop: int) -> np.ndarray:
-        """Rows `[start, stop)` of the features of the utterance at a place of `ids`, without the checks of `read`."""
-        return self.features.rows(self.utterances[place], start, stop)
+        """Rows `[start, stop)` of the features of an utterance, without the checks of `read_at`."""
+        return self.features.rows_at(int(self._feature_places[place]), start, stop)
 
     def plain_at(self, place: int) -> int:
         """Byte of the archive at which the first row begins, where rows lie there as float32 one after another; else -1."""
-        return self.features.plain_position(self.utterances[place])
+        return self.features.plain_position(int(self._feature_places[place]))
 
     def read_into(self, place: int, position: int, out: np.ndarray) -> None:
         """Fill `out` with the bytes of the archive from `position` on.
@@ -81,25 +109,26 @@ class FeatureIndex:
         Raises:
             ArchiveError: the archive ends before; names the utterance.
         """
-        self.features.read_into(self.utterances[place], position, out)
+        self.features.read_into(int(self._feature_places[place]), position, out)
 
     def _first_dim(self) -> int:
-        for utterance in self.utterances:
+        for place in self._feature_places.tolist():
             try:
-                shape = self.features.shape(utterance)
+                shape = self.features.shape_at(place)
             except ArchiveError:
                 continue  # reading it will name the damage
             if len(shape) == 2 and shape[0] > 0:
                 return int(shape[1])
         return 0
 
-    def read(self, utterance: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features `(num_frames, dim)` float32 and decisions `(num_frames,)` bool (None without VAD).
+    def read_at(self, place: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features `(num_frames, dim)` float32 and decisions `(num_frames,)` bool (None without VAD) of the utterance at a place.
 
         Raises:
             DataError, ArchiveError: the message names the utterance, what is wrong and by how much.
         """
-        features = self.features.read(utterance)
+        utterance = self.ids[place]
+        features = self.features.rows_at(int(self._feature_places[place]), 0, None)
         if features.ndim != 2 or len(features) == 0:
             raise DataError(f"{plain(utterance)}: empty feature matrix (0 frames)")
         if features.shape[1] != self.dim:
@@ -110,19 +139,9 @@ class FeatureIndex:
             raise DataError(
                 f"{plain(utterance)}: features reach {np.abs(features).max():.3g}, which no finite sound gives; extract them again"
             )
-        return features, None if self.vad is None else self._read_vad(utterance, len(features))
-
-    def _read_vad(self, utterance: str, num_frames: int) -> np.ndarray:
-        assert self.vad is not None
-        decisions = self.vad.read(utterance)
-        if decisions.ndim != 1 or len(decisions) != num_frames:
-            raise DataError(
-                f"{plain(utterance)}: vad has {decisions.size} frames, the features have {num_frames}; run sv-compute-vad again"
-            )
-        is_voiced = decisions == 1
-        if not (is_voiced | (decisions == 0)).all():
-            raise DataError(f"{plain(utterance)}: vad holds values other than 0 and 1; run sv-compute-vad again")
-        return is_voiced
+        if self.vad is None or self._vad_places is None:
+            return features, None
+        return features, _decisions(self.vad.rows_at(int(self._vad_places[place]), 0, None), utterance, len(features))
 
     def made_by(self) -> dict[str, Any]:
         """The options in the manifests beside the tables, for the model's description."""
@@ -130,23 +149,33 @@ class FeatureIndex:
         return {name: {"config": config} for name, config in found.items() if config is not None}
 
 
-def _open(path: Path, name: str, command: str) -> ScpReader:
+def _read_utt2spk(path: Path) -> tuple[Ids, np.ndarray, list[str]]:
+    """Utterances, the code of each one's speaker, and the speakers by code, sorted by bytes."""
+    refuse(directory_problems(path))
+    found = read_words(path / "utt2spk")
+    if found is not None:
+        return found
+    table = DataDir.read(path, require=("utt2spk",)).utt2spk  # says what is wrong
+    speakers = sorted(set(table.values()))
+    number = {speaker: code for code, speaker in enumerate(speakers)}
+    utterances = sorted(table)
+    return Ids.of(utterances), np.array([number[table[key]] for key in utterances], np.int32), speakers
+
+
+def _open(path: Path, name: str, command: str, known: Ids) -> ScpReader:
     if not (path / name).exists():
         raise DataError(f"{plain(path)}/{name}: missing; run {command} {plain(path)}")
-    return ScpReader(path / name)
+    return ScpReader(path / name, known)
 
 
-def _refuse_other_ids(path: Path, name: str, table: ScpReader, utt2spk: dict[str, str], expected: list[str]) -> None:
-    missing = [utterance for utterance in expected if utterance not in table]
-    if missing:
-        raise DataError(
-            f"{plain(path)}/{name}: {len(missing)} of {len(expected)} utterances of utt2spk are missing: {examples(missing)}; make it again, or drop them with sv-fix-data"
-        )
-    unknown = sorted(utterance for utterance in table.keys() if utterance not in utt2spk)  # noqa: SIM118
-    if unknown:
-        raise DataError(
-            f"{plain(path)}/{name}: {len(unknown)} utterances are not in utt2spk (left over from an older run?): {examples(unknown)}; sv-fix-data drops them"
-        )
+def _decisions(decisions: np.ndarray, utterance: str, num_frames: int) -> np.ndarray:
+    """Decisions of a record as `(num_frames,)` bool."""
+    if decisions.ndim != 1 or len(decisions) != num_frames:
+        raise DataError(f"{plain(utterance)}: vad has {decisions.size} frames, the features have {num_frames}; run sv-compute-vad again")
+    is_voiced = decisions == 1
+    if not (is_voiced | (decisions == 0)).all():
+        raise DataError(f"{plain(utterance)}: vad holds values other than 0 and 1; run sv-compute-vad again")
+    return is_voiced
 
 
 def read_all(index: FeatureIndex, use: Callable[[str, np.ndarray, np.ndarray | None], None], max_bad: int) -> dict[str, str]:
@@ -156,9 +185,9 @@ def read_all(index: FeatureIndex, use: Callable[[str, np.ndarray, np.ndarray | N
         TooManyBadError: more than `max_bad` could not be read.
     """
     bad: dict[str, str] = {}
-    for utterance in index.utterances:
+    for place, utterance in enumerate(index.ids):
         try:
-            features, is_voiced = index.read(utterance)
+            features, is_voiced = index.read_at(place)
         except (DataError, ArchiveError) as error:
             bad[utterance] = str(error)
             if len(bad) > max_bad + 20:

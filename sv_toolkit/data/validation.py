@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sv_toolkit.data.clean import counts_if_clean
 from sv_toolkit.data.consistency import (
     extra_problems,
     index_problems,
@@ -61,6 +62,8 @@ def examine(path: Path, read_data: bool = False, rules: Rules | None = None) -> 
     rules = rules or Rules()
     if found := directory_problems(path):
         return Findings(found)
+    if not read_data and (counts := counts_if_clean(path, rules.speaker_prefix, rules.need_wav)):
+        return Findings([], *counts)
     tables, problems = _check_files(path, rules)
     skipped, found = check_skipped(path)
     problems += found + _check_together(tables, skipped, rules)

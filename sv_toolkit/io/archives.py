@@ -1,16 +1,17 @@
 """Archives of keyed matrices and vectors, read in any order through an scp file.
 
 Every size is checked against the file before anything is allocated, and the key that stands before a record is
-compared with the one that the scp file promises: an index that points at another utterance is an error.
+compared with those that the scp file lists: an index that mixes utterances up is an error, one that renames them is not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, KeysView, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from sv_toolkit.errors import ArchiveError, plain
 from sv_toolkit.io import kaldi_text
 from sv_toolkit.io.ark import Ark, read_ark
 from sv_toolkit.io.files import whole_binary
+from sv_toolkit.io.ids import Ids
 from sv_toolkit.io.kaldi_matrix import BINARY, MAX_HEADER, Header, decode_rows, encode_record, not_a_record
 from sv_toolkit.io.scp import Location, chosen_columns, chosen_rows, read_scp
 from sv_toolkit.io.tables import write_table
@@ -48,13 +50,18 @@ class ScpReader:
 
     Args:
         path: the scp file.
+        known: ids that it probably lists, held once where it does.
+        check_keys: refuse every record that the archive keeps under another key.  Kaldi does not: its scripts rename
+            utterances in the scp file alone (copy_data_dir.sh, subsegment_data_dir.sh).  Without it a record is refused where
+            the file lists its key for another place.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, known: Ids | None = None, check_keys: bool = False) -> None:
+        self.check_keys = check_keys
         self.path = Path(path)
-        self.locations = read_scp(self.path)
+        self.locations = read_scp(self.path, known)
         self._arks: OrderedDict[str, Ark] = OrderedDict()
-        self._known: dict[str, _Record] = {}
+        self._known: dict[int, _Record] = {}
 
     def keys(self) -> KeysView[str]:
         """The ids, sorted by bytes."""
@@ -70,28 +77,40 @@ class ScpReader:
         return len(self.locations)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "locations": self.locations, "_arks": OrderedDict(), "_known": {}}
+        return {**vars(self), "_arks": OrderedDict(), "_known": {}}
 
     def close(self) -> None:
         """Close all archives; reading opens them again."""
         while self._arks:
             self._arks.popitem()[1].close()
 
+    @property
+    def ids(self) -> Ids:
+        """The ids, sorted by bytes; `..._at` methods take a place among them."""
+        return self.locations.ids
+
     def where(self, key: str) -> str:
         """`feats.scp:3` of `key`."""
         return self.locations[key].where
 
+    def _place(self, key: str) -> int:
+        place = self.ids.find(key)
+        if place < 0:
+            raise KeyError(key)
+        return place
+
     def shape(self, key: str) -> tuple[int, ...]:
         """`(rows, columns)` or `(n,)` from the header alone; only a record in text form is read whole."""
-        try:
-            record = self._record(key, self.locations[key])
-        except ArchiveError as error:
-            self._fail(key, error)
+        return self.shape_at(self._place(key))
+
+    def shape_at(self, place: int) -> tuple[int, ...]:
+        """`shape` by place."""
+        record = self._record(place)
         return (record.num_rows,) if record.num_columns is None else (record.num_rows, record.num_columns)
 
     def read(self, key: str) -> np.ndarray:
         """The whole record: `(rows, columns)` or `(n,)` float32, or int32 for a vector of whole numbers."""
-        return self.rows(key, 0, None)
+        return self.rows_at(self._place(key), 0, None)
 
     def rows(self, key: str, start: int, stop: int | None) -> np.ndarray:
         """Rows `start` to `stop` (not included; None for the end) of a matrix, or entries of a vector; only these are read.
@@ -99,49 +118,45 @@ class ScpReader:
         Raises:
             ValueError: the range does not lie in the record.
         """
-        location = self.locations[key]
-        try:
-            record = self._record(key, location)
-            stop = record.num_rows if stop is None else stop
-            if not 0 <= start <= stop <= record.num_rows:
-                raise ValueError(f"{plain(key)} has {record.num_rows} rows, asked for {start} to {stop}")
-            array = self._decode(location, record, start + record.first_row, stop + record.first_row)
-        except ArchiveError as error:
-            self._fail(key, error)
+        return self.rows_at(self._place(key), start, stop)
+
+    def rows_at(self, place: int, start: int, stop: int | None) -> np.ndarray:
+        """`rows` by place."""
+        record = self._record(place)
+        stop = record.num_rows if stop is None else stop
+        if not 0 <= start <= stop <= record.num_rows:
+            raise ValueError(f"{plain(self.ids[place])} has {record.num_rows} rows, asked for {start} to {stop}")
+        with self._naming(place):
+            array = self._decode(self.locations.at(place), record, start + record.first_row, stop + record.first_row)
         return _as_float32(array if record.columns is None else array[:, record.columns])
 
-    def plain_position(self, key: str) -> int:
-        """Byte of the archive at which the rows of `key` begin, where they lie there as float32 one after another; else -1."""
-        location = self.locations[key]
-        try:
-            record = self._record(key, location)
-        except ArchiveError as error:
-            self._fail(key, error)
+    def plain_position(self, place: int) -> int:
+        """Byte of the archive at which the rows of a record begin, where they lie there as float32 one after another; else -1."""
+        record = self._record(place)
         if record.header is None or record.header.token != "FM" or record.columns is not None:
             return -1
         return record.header.start + record.first_row * (record.header.columns or 0) * 4
 
-    def read_into(self, key: str, position: int, out: np.ndarray) -> None:
-        """Fill `out` with the bytes of the archive of `key` from `position` on; no other checks than that they are there."""
-        location = self.locations[key]
-        try:
-            self._ark(location.path).read_into(position, out)
-        except ArchiveError as error:
-            self._fail(key, error)
+    def read_into(self, place: int, position: int, out: np.ndarray) -> None:
+        """Fill `out` with the bytes from `position` on of the archive of a record; no other checks than that they are there."""
+        locations = self.locations
+        with self._naming(place):
+            self._ark(locations.archives[locations.codes[place]]).read_into(position, out)
 
     def _decode(self, location: Location, record: _Record, start: int, stop: int) -> np.ndarray[Any, Any]:
         if record.header is not None:
             return decode_rows(record.header, self._ark(location.path).read_exactly, start, stop)
         return np.asarray(record.text)[start:stop]
 
-    def _record(self, key: str, location: Location) -> _Record:
-        record = self._known.get(key)
+    def _record(self, place: int) -> _Record:
+        record = self._known.get(place)
         if record is None:
-            record = self._find(key, location)
+            with self._naming(place):
+                record = self._find(self.ids[place], self.locations.at(place))
             if record.header is not None:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
-                self._known[key] = record
+                self._known[place] = record
         return record
 
     def _find(self, key: str, location: Location) -> _Record:
@@ -152,7 +167,7 @@ class ScpReader:
         data = ark.read_some(begin, offset - begin + MAX_HEADER)
         before, head = data[: offset - begin], data[offset - begin :]
         if offset:
-            self._check_key(ark, key, before, head)
+            self._check_key(ark, key, before, head, location)
         if kaldi_text.looks_like_text(head):
             text, _ = kaldi_text.read_text(ark.read_some, offset)
             return _picked(location, text.shape, None, text)
@@ -161,7 +176,12 @@ class ScpReader:
             raise ArchiveError("damaged: no other entry begins where the record ends; the archive was cut in the middle and written on")
         return _picked(location, header.shape, header, None)
 
-    def _check_key(self, ark: Ark, key: str, before: bytes, head: bytes) -> None:
+    def _is_listed_elsewhere(self, key: str, location: Location) -> bool:
+        """Whether the scp file has another place for the key that the archive has here: then the index is wrong, not renamed."""
+        other = self.locations.get(key)
+        return other is not None and (other.path, other.offset) != (location.path, location.offset)
+
+    def _check_key(self, ark: Ark, key: str, before: bytes, head: bytes, location: Location) -> None:
         found = self._key_before(before)
         if found == key:
             return
@@ -169,6 +189,9 @@ class ScpReader:
             raise ArchiveError("the archive is gzip-compressed; gunzip it first")
         if not head.strip(b"\0"):
             raise ArchiveError(not_a_record(head))
+        is_record = head[:2] == BINARY or kaldi_text.looks_like_text(head)
+        if found and is_record and not self.check_keys and not self._is_listed_elsewhere(found, location):
+            return
         advice = "the scp file and the archive do not belong together, or one of them is damaged: write both again"
         if head[:2] == BINARY and found:
             raise ArchiveError(f"the record there belongs to {plain(found)}, not to {plain(key)}; {advice}")
@@ -197,9 +220,15 @@ class ScpReader:
             self._arks.move_to_end(path)
         return ark
 
-    def _fail(self, key: str, error: ArchiveError) -> NoReturn:
-        location = self.locations[key]
-        raise ArchiveError(f"{plain(key)}: {location.where}: {plain(location.path, 1000)}:{location.offset}: {error}") from None
+    @contextlib.contextmanager
+    def _naming(self, place: int) -> Iterator[None]:
+        """Put the utterance, the line of the scp file, the archive and the offset in front of a reason."""
+        try:
+            yield
+        except ArchiveError as error:
+            location = self.locations.at(place)
+            where = f"{location.where}: {plain(location.path, 1000)}:{location.offset}"
+            raise ArchiveError(f"{plain(self.ids[place])}: {where}: {error}") from None
 
 
 def _as_float32(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -8,11 +8,16 @@ Pipes (`cmd |`) are never run.  A relative path is relative to the current direc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from sys import intern
 from typing import NamedTuple
 
+import numpy as np
+
 from sv_toolkit.errors import ArchiveError, shown
+from sv_toolkit.io.ids import Ids
+from sv_toolkit.io.table_arrays import read_places
 from sv_toolkit.io.tables import place, read_table
 
 ROW_TOLERANCE = 3  # Kaldi's: segment ends are rounded, so a range may end up to this many rows late and is then cut
@@ -47,16 +52,75 @@ class Location(NamedTuple):
         return f"{self.scp}:{self.line}"
 
 
-def read_scp(path: Path) -> dict[str, Location]:
+class Locations(Mapping[str, Location]):
+    """The places that an scp file lists, by id, as arrays; a `Location` is made when it is asked for.
+
+    Attributes:
+        ids: sorted by bytes; line i + 1 of the file is that of id i.
+        codes, offsets: `(num_ids,)` which of `archives`, and `Location.offset`.
+        ranges: rows and columns of the lines that pick some.
+    """
+
+    def __init__(
+        self,
+        scp: str,
+        ids: Ids,
+        codes: np.ndarray,
+        offsets: np.ndarray,
+        archives: list[str],
+        ranges: dict[int, tuple[Ends | None, Ends | None]] | None = None,
+    ) -> None:
+        self.scp, self.ids, self.codes, self.offsets, self.archives = scp, ids, codes, offsets, archives
+        self.ranges = ranges or {}
+
+    def at(self, place: int) -> Location:
+        """The location of id number `place`."""
+        rows, columns = self.ranges.get(place, (None, None))
+        return Location(self.archives[self.codes[place]], int(self.offsets[place]), rows, self.scp, place + 1, columns)
+
+    def __getitem__(self, key: str) -> Location:
+        place = self.ids.find(key)
+        if place < 0:
+            raise KeyError(key)
+        return self.at(place)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_scp(path: Path, known: Ids | None = None) -> Locations:
     """Where the records of every id of the file at `path` lie.
+
+    Args:
+        known: ids that the file probably has, too; they are then held once.
 
     Raises:
         DataError: the file is missing, empty, unsorted, holds an id twice, ...; names the line.
         ArchiveError: a value is a pipe, or its offset or range is not one; names the line.
     """
-    table = read_table(Path(path), names="utterance archive:offset")
+    path = Path(path)
+    found = read_places(path, known)
+    if found is not None:
+        ids, codes, offsets, archives = found
+        return Locations(place(path), ids, codes, offsets, archives)
+    table = read_table(path, names="utterance archive:offset")
     scp, lines = place(table.path), table.lines
-    return {key: parse_location(value, scp, lines[key]) for key, value in table.items()}
+    locations = [parse_location(value, scp, lines[key]) for key, value in table.items()]
+    numbers = {archive: code for code, archive in enumerate(dict.fromkeys(location.path for location in locations))}
+    return Locations(
+        scp,
+        Ids.of(table),
+        np.array([numbers[location.path] for location in locations], np.int32),
+        np.array([location.offset for location in locations], np.uint64),
+        list(numbers),
+        {i: (own.rows, own.columns) for i, own in enumerate(locations) if own.rows or own.columns},
+    )
 
 
 def parse_location(value: str, scp: str, line: int) -> Location:

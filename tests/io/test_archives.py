@@ -309,3 +309,16 @@ def test_check_finite_passes_finite_numbers_and_counts_the_others():
     check_finite(np.zeros((2, 2)), "u", "feats.scp:1")
     with pytest.raises(ArchiveError, match=r"u: feats.scp:1: 2 of 4 numbers are not finite \(NaN\)"):
         check_finite(np.array([1, np.nan, np.inf, 0]), "u", "feats.scp:1")
+
+
+def test_utterances_renamed_in_the_scp_file_alone_are_read_as_in_kaldi(tmp_path):
+    matrices = {f"u{i}": np.full((3, 2), i, np.float32) for i in range(4)}
+    scp = write_ark_scp(tmp_path, "feats", matrices)
+    places = dict(line.split() for line in scp.read_text().splitlines())
+    copies = [f"{key}-copy {place}[0:1]\n" for key, place in places.items()]
+    scp.write_text("".join(sorted([f"u0 {places['u0']}\n", *copies])))
+    with_copies = ScpReader(scp)
+    assert np.array_equal(with_copies.read("u0"), matrices["u0"])
+    assert np.array_equal(with_copies.read("u3-copy"), matrices["u3"][:2])
+    with pytest.raises(ArchiveError, match="belongs to .*u3, not to u3-copy"):
+        ScpReader(scp, check_keys=True).read("u3-copy")

@@ -136,7 +136,7 @@ def test_the_counter_sees_what_waits():
         assert counter.found
 
 
-@pytest.mark.parametrize(("what", "optimizer"), itertools.product(["loss", "gradient"], ["sgd", "adam", "adamw"]))
+@pytest.mark.parametrize(("what", "optimizer"), list(itertools.product(["loss", "gradient"], ["sgd", "adam", "adamw"])))
 def test_from_a_step_that_is_not_finite_on_the_weights_stay_and_the_step_is_known(what, optimizer):
     _, trainer = step_on("cpu", tables_of("lstm", {"name": "ge2e"}, optimizer))
     good = batch_of(trainer, None)
