@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, SvCommand
+from sv_toolkit.cli.common import SvCommand
 
 
 @click.command(cls=SvCommand)
-@click.argument("store", type=DIRECTORY)
+@click.argument("words", metavar="STORE", type=str, nargs=-1, required=True)
 @click.option("--remove", "removed", metavar="SPEAKER", multiple=True, help="Forget this speaker; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(store: Path, removed: tuple[str, ...], as_json: bool) -> None:
+def command(words: tuple[str, ...], removed: tuple[str, ...], as_json: bool) -> None:
     """List the speakers of a STORE that sv-enroll made: speaker, recordings, seconds of sound; or remove some.
+
+    `sv-store list STORE` and `sv-store remove STORE SPEAKER...` are understood, too.
 
     A store holds voiceprints: biometric data of persons.  Its files are readable for their owner and group alone (0640, in
     a folder of 0750).  Removing takes the speaker out of the files here; copies and backups are yours to see to.
@@ -25,6 +27,7 @@ def command(store: Path, removed: tuple[str, ...], as_json: bool) -> None:
         sv-store speakers
         sv-store speakers --remove alice
     """
+    store, removed = _meant(words, removed)
     from sv_toolkit.verification.store import read_store, remove
 
     for speaker in removed:
@@ -40,3 +43,14 @@ def command(store: Path, removed: tuple[str, ...], as_json: bool) -> None:
     for speaker, entry in entries.items():
         click.echo(f"{speaker} {entry['recordings']} {entry['seconds']:.2f}")
     click.echo(f"sv-store: {len(entries)} speakers of the model {known.model[:12]}, {known.embedding_dim} dimensions", err=True)
+
+
+def _meant(words: tuple[str, ...], removed: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
+    """The store, and whom to remove; a first word `list` or `remove` is what people type who know other programs."""
+    if len(words) > 1 and words[0] == "list":
+        words = words[1:]
+    elif len(words) > 2 and words[0] == "remove":
+        words, removed = words[1:2], (*words[2:], *removed)
+    if len(words) > 1:
+        raise click.UsageError(f"Got unexpected extra argument ({words[1]}); STORE alone lists it, --remove SPEAKER forgets one")
+    return Path(words[0]), removed

@@ -40,7 +40,8 @@ MARGIN = 3.0  # of the log-likelihood ratio: 20 times beyond the odds of the thr
 @decision_options
 @click.option("--stream", is_flag=True, help="The voice comes from stdin: WAV or raw 16-bit samples, little-endian, one channel.")
 @click.option("--rate", type=click.IntRange(1000, 768_000), help="--stream: hertz of raw samples.  [default: the model's]")
-@click.option("--history", type=FINITE, default=5.0, show_default=True, help="--stream: seconds that a score looks back over.")
+@click.option("--history", type=FINITE, help="--stream: seconds that a score looks back over.  [default: 5, or one window of the model]")
+@click.option("--hop", type=FINITE, help="--stream: seconds from score to score.  [default: the model's window shift, 1 at most]")
 @click.option("--stop-accept", type=FiniteRange(min=0), help="--stream: stop so far over the threshold.  [default: 3 by a calibration]")
 @click.option("--stop-reject", type=FiniteRange(min=0), help="--stream: stop so far under it.  [default: 3 by a calibration]")
 def command(
@@ -65,7 +66,7 @@ def command(
     rates of the threshold on the list of the fit.  Without calibration and --threshold there is a score and no decision.
     A calibration holds for recordings like those of its list: many enrolled recordings, or other telephones, shift scores.
 
-    --stream prints a line for every window shift and stops when the claim is clearly accepted or rejected.
+    --stream prints a line for every --hop and stops when the claim is clearly accepted or rejected.
 
     \b
     Example:
@@ -102,7 +103,7 @@ def _check_usage(recordings: tuple[Path, ...], store: Path | None, claim: str | 
         raise click.UsageError(f"Missing option: {'--store' if store is None else '--claim'}: a claim is about a speaker of a store")
     needed = ([] if store is not None else ["ENROLLED"]) + ([] if stream else ["TEST"])
     if not stream:
-        refuse_given("belongs to --stream", "rate", "history", "stop_accept", "stop_reject")
+        refuse_given("belongs to --stream", "rate", "history", "hop", "stop_accept", "stop_reject")
     if stream and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("Missing sound on stdin: --stream is the end of a pipe, as of arecord -f S16_LE")
     if len(recordings) < len(needed):
@@ -136,7 +137,8 @@ def _follow(
     as_json: bool,
     named: dict[str, str],
     rate: int | None,
-    history: float,
+    history: float | None,
+    hop: float | None,
     stop_accept: float | None,
     stop_reject: float | None,
 ) -> Decision:
@@ -148,7 +150,7 @@ def _follow(
     if not judge.can_decide:
         refuse_given("needs something to decide by: a calibration of the model, or --threshold", "stop_accept", "stop_reject")
     margin = MARGIN if judge.calibration is not None and judge.purpose.threshold is None else None
-    options = StreamOptions(history, margin if stop_accept is None else stop_accept, margin if stop_reject is None else stop_reject)
+    options = StreamOptions(history, hop, margin if stop_accept is None else stop_accept, margin if stop_reject is None else stop_reject)
     follower = Follower(embedder, enrolled, enrolled_from, judge, options)
     stdin = cast("BufferedReader", sys.stdin.buffer)
     sound = PcmStream(stdin.read1, rate or embedder.sample_rate, channel)

@@ -167,6 +167,8 @@ def labels_of(path: Path, block: Block, format: str) -> np.ndarray:
         got = shown(words[bad[0] - block.first_line].decode("utf-8", "replace"))
         more = f" (also {', '.join(place(path, line) for line in bad[1:3])}{', ...' if len(bad) > 3 else ''})" if bad[1:] else ""
         hint = "; is this a header line?" if bad == [1] else ""
+        if len(bad) == len(words) and known is _LABELS and np.isfinite(_number(words[0])):
+            hint = "; these are scores: the trial list comes first, then the scores"
         raise DataError(f"{place(path, bad[0])}: the label must be {names}, got {got}{more}{hint}") from None
 
 
@@ -277,7 +279,8 @@ def numbers_of(path: Path, block: Block) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         word = shown(words[bad[0]].decode("utf-8", "replace"))
-        raise DataError(f"{place(path, block.first_line + int(bad[0]))}: a score must be a finite number, got {word}")
+        hint = "; this is a trial list: it comes first, then the scores" if words[bad[0]] in _LABELS else ""
+        raise DataError(f"{place(path, block.first_line + int(bad[0]))}: a score must be a finite number, got {word}{hint}")
     return numbers
 
 

@@ -86,7 +86,10 @@ def _detector(description: Description, model: Path) -> VadConfig:
         raise ModelError(f"{plain(model)}: does not say how its frames of speech were found; {ways_out}")
     config = build(VadConfig, _recorded(description, "vad"), f"{plain(model)}: vad")
     if config.kind != "energy":
-        raise ModelError(f"{plain(model)}: its voice activity detector, {config.kind}, cannot be part of a graph; {ways_out}")
+        raise ModelError(
+            f"{plain(model)}: its voice activity detector, {config.kind}, is a program and cannot be part of a graph; train on "
+            f"decisions of the other one (sv-compute-vad --kind energy --overwrite DATA), {ways_out}"
+        )
     return config
 
 

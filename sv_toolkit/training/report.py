@@ -15,9 +15,9 @@ from typing import Any
 
 from sv_toolkit.errors import MALFORMED, plain
 from sv_toolkit.io.files import write_text
+from sv_toolkit.training.collapse import drifts_together
 
 logger = logging.getLogger("sv_toolkit")
-COLLAPSED = 0.95  # mean cosine between different speakers; healthy trainings stay far below
 
 
 class Log:
@@ -30,7 +30,7 @@ class Log:
         self.board = _summary_writer(tensorboard)
         self.started = self.last_time = time.perf_counter()
         self.first_step = self.last_step = 0
-        self.warned = False
+        self.warned, self.before = False, dict[str, float]()
         self.number, self.digest = 0, hashlib.sha256()
 
     @property
@@ -79,12 +79,13 @@ class Log:
             step, self.num_steps, means["loss"], extra, means["target_cosine"], means["nontarget_cosine"], means["gradient_norm"],
             means["learning_rate"], rate, 100 * min(waited / seconds, 1), _clock(left),
         )  # fmt: skip
-        if means["nontarget_cosine"] > COLLAPSED and not self.warned:
+        if self.before and drifts_together(self.before, means) and not self.warned:
             logger.warning(
-                "the embeddings collapse: different speakers have a mean cosine of %.3f; lower the learning rate or warm up longer",
-                means["nontarget_cosine"],
-            )
+                "the embeddings of different speakers come together: mean cosine %.3f, %.3f before; lower the learning rate or warm up longer",
+                means["nontarget_cosine"], self.before["nontarget_cosine"],
+            )  # fmt: skip
             self.warned = True
+        self.before = means
         self.last_time, self.last_step = now, step
         self._append({"step": step, **means})
         self._time({"step": step, "seconds": now - self.started, "utterances_per_second": rate, "waiting": waited / seconds})

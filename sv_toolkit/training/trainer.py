@@ -28,6 +28,7 @@ from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
 from sv_toolkit.training import resume
 from sv_toolkit.training.batches import Batch, Source, Step
+from sv_toolkit.training.collapse import REPORTS, collapsed
 from sv_toolkit.training.config import TrainConfig
 from sv_toolkit.training.gradient import accumulate_gradient
 from sv_toolkit.training.optimizer import Average, Totals, Watch, make_optimizer
@@ -88,6 +89,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.trainer.amp == "fp16")
         self.progress = resume.Progress()
         self.watch, self.totals, self.waited = Watch(self.device), Totals(self.device), 0.0
+        self.reports: list[dict[str, float]] = []  # the last of them, for `collapsed`
         self.recent: list[tuple[int, list[tuple[Source, np.ndarray]]]] = []  # utterances of the steps since the last log line
         self.best: dict[str, Tensor] = {}
         self.average = Average(self.network, self.config.trainer.average) if self.config.trainer.average else None
@@ -203,6 +205,11 @@ class Trainer:
         )
 
     def _report(self) -> None:
+        """Tell the means since the last report; stop a training that has collapsed.
+
+        Raises:
+            ModelError: with advice.
+        """
         self._refuse_not_finite()
         sums = self.totals.as_floats()
         count = sums.pop("num_steps")
@@ -210,6 +217,10 @@ class Trainer:
         means.update(self.loss.summary(), learning_rate=self.optimizer.param_groups[0]["lr"])
         if self.processes.is_first:
             self.reporter.steps(self.progress.step, means, self.waited)
+        self.reports = [*self.reports, means][-REPORTS:]
+        sentence = collapsed(self.reports)
+        if sentence is not None:
+            raise ModelError(f"step {self.progress.step}: {sentence}")
         self.totals.restore({})
         self.waited = 0.0
 

@@ -19,6 +19,8 @@ from sv_toolkit.verification.decision import Decision, Judge, cosine
 from sv_toolkit.verification.store import Entry
 
 HISTORY = 5.0  # seconds; five windows of the paper, which its network embeds in half the time that they last, on one processor
+LONGEST_HOP = 1.0  # seconds from score to score where the model's windows lie further apart: a claim lasts few seconds
+ENOUGH = 1.6  # seconds of speech for an early decision, one window of the paper, where the model's own window is longer
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,23 @@ class StreamOptions:
     """How a stream is followed.
 
     Attributes:
-        history: seconds of sound that a score looks back over; bounds memory and work.
+        history: seconds of sound that a score looks back over; bounds memory and work.  None: 5 s, or one window of the model
+            where that is longer.
+        hop: seconds from one score to the next; None: one window shift of the model, and 1 s at most.
         stop_accept: stop when the claim lies this far above the threshold; None: never.
         stop_reject: stop when it lies this far under it; None: never.
     """
 
-    history: float = HISTORY
+    history: float | None = None
+    hop: float | None = None
     stop_accept: float | None = None
     stop_reject: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.history <= 3600:
-            raise ConfigError(f"history must lie between 0 and 3600 s, got {self.history}")
+        for name in ("history", "hop"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 3600:
+                raise ConfigError(f"{name} (--{name}) must lie between 0 and 3600 s, got {value}")
         for name in ("stop_accept", "stop_reject"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -86,14 +93,28 @@ class Follower:
     effort: Effort = field(default_factory=Effort)
 
     def __post_init__(self) -> None:
+        least = self.embedder.windows.shortest * self.embedder.frame_shift
+        if self.history < least:
+            raise ConfigError(f"history (--history) must hold the {least:.2f} s of speech that the model needs, got {self.history} s")
+
+    @property
+    def history(self) -> float:
+        """Seconds that a score looks back over."""
         window = self.embedder.windows.window * self.embedder.frame_shift
-        if self.options.history < window:
-            raise ConfigError(f"history must hold a window of {window:.2f} s, got {self.options.history} s")
+        return max(HISTORY, window) if self.options.history is None else self.options.history
 
     @property
     def step(self) -> int:
-        """Samples from one score to the next: one window shift of the model."""
-        return max(1, round(self.embedder.windows.shift * self.embedder.frame_shift * self.embedder.sample_rate))
+        """Samples from one score to the next."""
+        shift = self.embedder.windows.shift * self.embedder.frame_shift
+        hop = min(shift, LONGEST_HOP) if self.options.hop is None else self.options.hop
+        return max(1, round(hop * self.embedder.sample_rate))
+
+    @property
+    def enough(self) -> int:
+        """Frames of speech from which on a claim may be decided before the stream ends."""
+        windows = self.embedder.windows
+        return min(windows.window, max(windows.shortest, round(ENOUGH / self.embedder.frame_shift)))
 
     def follow(self, blocks: Iterable[np.ndarray]) -> Iterator[Moment]:
         """The moments of a stream; how the sound is cut into `blocks` does not matter.
@@ -103,7 +124,7 @@ class Follower:
         Args:
             blocks: waveforms `(num_samples,)` float32 at the model's rate, one after the other.
         """
-        limit, rate = round(self.options.history * self.embedder.sample_rate), self.embedder.sample_rate
+        limit, rate = round(self.history * self.embedder.sample_rate), self.embedder.sample_rate
         buffer, num_heard, last = np.zeros(0, np.float32), 0, None
         for piece in recut(blocks, self.step):
             buffer = np.concatenate([buffer, piece])[-limit:]
@@ -131,7 +152,7 @@ class Follower:
         except AudioError as error:
             return Moment(heard, 0.0, None, reason=str(error))
         decision = self.judge.decide(cosine(self.enrolled, embedded.vector), self.enrolled_from, embedded)
-        is_early = embedded.num_voiced >= self.embedder.windows.window and self._is_clear(decision)
+        is_early = embedded.num_voiced >= self.enough and self._is_clear(decision)
         return Moment(heard, embedded.num_voiced * self.embedder.frame_shift, decision, is_early, is_early)
 
     def _is_clear(self, decision: Decision) -> bool:

@@ -272,3 +272,11 @@ def test_streaming_needs_both_kinds_of_trials(folder, kind, label):
     result = run(folder, "--streaming")
     assert result.exit_code == 1
     assert f"no {label} trial" in result.stderr
+
+
+def test_files_in_the_wrong_order_are_told_as_such(folder):
+    swapped = CliRunner().invoke(evaluate, [str(folder / "scores"), str(folder / "trials")])
+    assert swapped.exit_code == 1
+    assert "these are scores: the trial list comes first, then the scores" in swapped.stderr
+    twice = CliRunner().invoke(evaluate, [str(folder / "trials"), str(folder / "trials")])
+    assert "this is a trial list: it comes first, then the scores" in twice.stderr

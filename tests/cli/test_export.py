@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from sv_toolkit.cli.export import command
@@ -49,8 +50,8 @@ def needs_runtime():
         pytest.importorskip(name)
 
 
-def embed_alone(model, wav):
-    words = [sys.executable, "-c", ALONE, str(ROOT / "docs/embed_onnx.py"), str(model), wav]
+def embed_alone(model, wav, *more):
+    words = [sys.executable, "-c", ALONE, str(ROOT / "docs/embed_onnx.py"), str(model), str(wav), *map(str, more)]
     return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
@@ -78,7 +79,59 @@ def test_the_example_gives_the_dvectors_of_the_toolkit_without_it(model, recordi
         np.testing.assert_allclose(np.array(result.stdout.split(), float), expected[key], atol=1e-4)
     run(model, tmp_path / "network.onnx")
     result = embed_alone(tmp_path / "network.onnx", wav[ids[0]])
-    assert result.returncode == 1 and "takes more or something else than a waveform" in result.stderr
+    assert result.returncode == 1 and "takes no waveform" in result.stderr
+
+
+def test_frames_of_speech_may_come_from_a_file(model, recordings, tmp_path):
+    needs_runtime()
+    from sv_toolkit.embeddings.waveform import Embedder
+    from sv_toolkit.io.audio import AudioRequest
+    from sv_toolkit.io.tables import read_table
+
+    wav = next(iter(read_table(recordings / "wav.scp").values()))
+    run(model, tmp_path / "masked.onnx", "--with-features", "--vad", "input")
+    embedder = Embedder(model)
+    samples, front_end = soundfile.read(wav, dtype="float32")[0], embedder.front_end
+    voiced = front_end.voiced(samples, front_end.features(samples))
+    (tmp_path / "voiced.txt").write_text("".join(f"{int(value)}\n" for value in voiced))
+    result = embed_alone(tmp_path / "masked.onnx", wav, tmp_path / "voiced.txt")
+    assert result.returncode == 0, result.stderr
+    expected = embedder.embed_request(AudioRequest(wav, "", "u")).vector
+    np.testing.assert_allclose(np.array(result.stdout.split(), float), expected, atol=1e-4)
+    assert "needs a file that says which frames are speech" in embed_alone(tmp_path / "masked.onnx", wav).stderr
+    (tmp_path / "voiced.txt").write_text("1\n0\n")
+    for arguments in ((wav, tmp_path / "voiced.txt"), (wav, wav), (wav, tmp_path / "none.txt")):
+        wrong = embed_alone(tmp_path / "masked.onnx", *arguments)
+        assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1 and wrong.stdout == ""
+
+
+def test_what_the_example_cannot_use_is_one_line(model, recordings, tmp_path):
+    needs_runtime()
+    from sv_toolkit.io.tables import read_table
+
+    wav = next(iter(read_table(recordings / "wav.scp").values()))
+    run(model, tmp_path / "whole.onnx", "--with-features")
+    (tmp_path / "text.onnx").write_text("no graph")
+    for arguments in (
+        (tmp_path / "none.onnx", wav),
+        (tmp_path / "text.onnx", wav),
+        (tmp_path / "whole.onnx", tmp_path / "none.wav"),
+        (tmp_path / "whole.onnx", tmp_path / "text.onnx"),
+    ):
+        result = embed_alone(*arguments)
+        assert (
+            result.returncode == 1
+            and len(result.stderr.splitlines()) == 1
+            and str(arguments[arguments[0].name == "whole.onnx"]) in result.stderr
+        )
+
+
+def test_a_detector_that_is_a_program_is_refused_with_the_one_that_is_not(voice_model, tmp_path):
+    needs_runtime()
+    from sv_toolkit.features.vad import VadConfig
+
+    model = voice_model("webrtc", vad=VadConfig(kind="webrtc"))
+    assert "sv-compute-vad --kind energy" in run(model, tmp_path / "x.onnx", "--with-features", code=1)
 
 
 def test_what_was_done_is_said_and_done_once(model, tmp_path):

@@ -307,7 +307,7 @@ def test_a_stream_ends_with_the_decision_about_the_whole_file(model, enrolled, v
     assert "1 byte(s) dropped" in result.stderr
 
 
-@pytest.mark.parametrize("option", [("--rate", 8000), ("--history", 1), ("--stop-accept", 1), ("--stop-reject", 1)], ids=str)
+@pytest.mark.parametrize("option", [("--rate", 8000), ("--history", 1), ("--hop", 1), ("--stop-accept", 1), ("--stop-reject", 1)], ids=str)
 def test_options_of_a_stream_are_refused_without_one(model, voices, option):
     result = run(verify, "--model", model, voices["abe0"], voices["abe1"], *option)
     assert result.exit_code == 2 and f"{option[0]} belongs to --stream" in result.stderr
@@ -394,3 +394,11 @@ def test_recordings_are_short_where_the_calibration_has_not_seen_such(model, enr
         "1.20 s of sound; the shortest recording that the calibration was fitted on has 2.00 s"
         in claim_of(model, enrolled, voices["abe1"]).stderr
     )
+
+
+def test_words_that_people_type_list_and_remove(enrolled):
+    assert run(store, "list", enrolled).stdout == run(store, enrolled).stdout
+    assert "removed abe" in run(store, "remove", enrolled, "abe").stderr
+    assert run(store, enrolled).stdout.split()[0] == "bea"
+    wrong = run(store, "show", enrolled)
+    assert wrong.exit_code == 2 and "--remove SPEAKER" in wrong.stderr

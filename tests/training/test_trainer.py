@@ -51,6 +51,16 @@ def test_training_learns_to_tell_its_speakers_apart(data, tables, tmp_path):
     assert eers[-1] < 0.05 < eers[0]
 
 
+def test_a_training_in_which_all_embeddings_stay_alike_stops_with_advice(data, tables, tmp_path):
+    tables["trainer"] = {"steps": 100, "valid_interval": 100, "log_interval": 5}
+    tables["network"] = {"num_layers": 5, "hidden_size": 32, "projection_size": 4, "embedding_dim": 8}
+    tables["loss"] = {"name": "ge2e", "method": "contrast"}
+    tables["optimizer"] = {"name": "sgd", "learning_rate": 1e-6}
+    with pytest.raises(ModelError, match="step 20: the training has collapsed: all speakers have one embedding .*xavier"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
+    assert not (tmp_path / "exp/model.json").exists()
+
+
 @pytest.mark.parametrize("stops", [[1], [4], [5, 2], [3, 1, 1, 6]])
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bytes(data, valid, tables, tmp_path, stops):
     config = train_config(tables, "x")

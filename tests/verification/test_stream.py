@@ -131,7 +131,28 @@ def test_no_sound_at_all_is_an_error(embedder, samples):
         list(follower(embedder, samples).follow([]))
 
 
-@pytest.mark.parametrize("wrong", [{"history": 0.0}, {"history": 0.3}, {"history": 1e9}, {"stop_accept": -1.0}])
+@pytest.mark.parametrize("wrong", [{"history": 0.0}, {"history": 0.05}, {"history": 1e9}, {"hop": 0.0}, {"stop_accept": -1.0}])
 def test_impossible_options_are_refused(wrong, embedder, samples):
     with pytest.raises(ConfigError):
         follower(embedder, samples, **wrong)
+
+
+def test_a_model_with_a_long_window_scores_every_second_and_decides_on_four(voice_model, samples):
+    embedder = Embedder(voice_model(windows=(1000, 500, 20)))
+    one = follower(embedder, samples)
+    assert one.history == 10.0, "the model takes ten seconds at once"
+    assert [moment.heard for moment in one.follow([samples])] == [1.0, 2.0, 3.0, 4.0, 4.0]
+    early = list(follower(embedder, samples, stop_accept=0.0).follow([samples]))[-1]
+    assert early.is_early and early.heard < 4.0
+    assert early.speech >= 1.6
+
+
+def test_history_and_hop_are_as_asked(embedder, samples):
+    one = follower(embedder, samples, history=1.0, hop=0.5)
+    assert one.history == 1.0
+    assert [moment.heard for moment in one.follow([samples])][:3] == [0.5, 1.0, 1.5]
+
+
+def test_history_and_hop_follow_from_a_short_window(embedder, samples):
+    one = follower(embedder, samples)
+    assert (one.history, one.step) == (5.0, 3200)
