@@ -7,7 +7,7 @@
 #
 # and --stage, --stop-stage and --skip-stages "3 5" say which of them run.  `need FILE N` ends the recipe with one
 # sentence where the file that stage N makes is missing, `refuse MESSAGE` where an option is; `job LOG COMMAND` runs a
-# command by way of --cmd, `noise_to DIR` gets recordings to train with in noise, `evaluate NAME TRIALS SCORES` prints a
+# command by way of --cmd, `spread LOG COMMAND` one over utterances as $nj jobs, `noise_to DIR` gets recordings to train with in noise, `evaluate NAME TRIALS SCORES` prints a
 # result and adds it to $results.  Titles and times go to stderr; the times also to $exp/stage_times, whose sum
 # `wall_time` prints.
 # shellcheck shell=bash disable=SC2154
@@ -92,6 +92,22 @@ job() {
   local runner
   read -ra runner <<<"$cmd"
   "${runner[@]}" "$@"
+}
+
+# spread LOG.log COMMAND...: runs a command that works over utterances on $nj processors.  Plain run_job runs it as one job of
+# $nj processes.  Any other --cmd, such as "slurm.pl --mem 4G", "slurm_job" or "run_job --max-jobs-run 4", gets an array of
+# $nj jobs, one part each, and then the job that joins them.  The bytes are the same.  Where parts fail, the recipe ends;
+# the same stage again makes what is missing.
+spread() {
+  local log=${1%.log}
+  shift
+  if [ "$cmd" = run_job ]; then
+    job "$log.log" "$1" --nj "$nj" "${@:2}"
+    return
+  fi
+  if [ "$1" = sv-train-ivector ]; then job "$log.background.log" "$@" --nj "$nj" --only-background; fi
+  job JOB=1:"$nj" "$log.JOB.log" "$@" --nj 1 --part "JOB/$nj"
+  job "$log.log" "$@" --join "$nj"
 }
 
 # noise_to DIR [OPTION...]: DIR becomes a data directory of the recordings in $noise, by prepare_noise and its options,

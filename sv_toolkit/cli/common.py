@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import math
 import os
@@ -259,6 +260,40 @@ nj_option = click.option(
     default=None,
     help="Parallel jobs; the output does not depend on it.  [default: all processors]",
 )
+
+
+def share_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--part and --join, as the argument `share` of the command: for job arrays (`io.parts`)."""
+
+    @functools.wraps(command)
+    def shared(*arguments: Any, part: str | None, join: int | None, **options: Any) -> Any:
+        return command(*arguments, share=_share(part, join), **options)
+
+    part = click.option("--part", metavar="JOB/NJ", help="Do only this part, such as 2/4, as one job of an array; --join 4 follows.")
+    return part(click.option("--join", type=click.IntRange(min=1), metavar="NJ", help="Join the NJ parts, once all are done.")(shared))
+
+
+def _share(part: str | None, join: int | None) -> Any:
+    if part is None and join is None:
+        return None
+    from sv_toolkit.io.parts import Join, parse_part
+
+    if part is not None and join is not None:
+        raise click.UsageError("--part and --join belong to different runs: first every part, then the join")
+    try:
+        return Join(join) if join is not None else parse_part(part or "")
+    except ValueError as error:
+        raise click.UsageError(f"--part: {error}") from None
+
+
+def say_done(share: Any, sentence: str) -> None:
+    """The last line of a command on stderr; of a part the library has said what it did."""
+    from sv_toolkit.io.parts import Part
+
+    if not isinstance(share, Part):
+        click.echo(sentence, err=True)
+
+
 max_bad_option = click.option(
     "--max-bad",
     type=click.IntRange(min=0),

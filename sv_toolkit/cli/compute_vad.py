@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,8 @@ from sv_toolkit.cli.common import (
     nj_option,
     overwrite_option,
     resume_option,
+    say_done,
+    share_options,
 )
 from sv_toolkit.cli.feature_options import (
     FRAMING_HELP,
@@ -29,6 +31,9 @@ from sv_toolkit.cli.feature_options import (
     read_tables,
     resample_option,
 )
+
+if TYPE_CHECKING:
+    from sv_toolkit.io.parts import Share
 
 ENERGY = ("source", "energy_threshold", "energy_mean_scale", "energy_threshold_below_max", "frames_context", "proportion_threshold")
 WEBRTC = ("mode", "frame_ms", "hangover")
@@ -61,6 +66,7 @@ COMMON = ("kind", "keep", "min_frames")
 @overwrite_option
 @resume_option
 @allow_pipes_option
+@share_options
 def command(
     data: Path,
     out: Path | None,
@@ -72,6 +78,7 @@ def command(
     overwrite: bool,
     resume: bool,
     allow_pipes: bool,
+    share: Share,
     **given: Any,
 ) -> None:
     """Write which frames of every utterance of DATA hold speech to OUT/vad.scp, as vectors of 0 and 1.
@@ -97,9 +104,9 @@ def command(
     framing = override(tables["fbank"], {name: given.get(name) for name in (*FRAMING_HELP, "sample_rate")})
     config = build(VadConfig, vad_table(tables["vad"], given), f"{where}: vad")
     fbank_config = build(FbankConfig, framing, f"{where}: fbank") if framing else None
-    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="voice activity"))
+    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="voice activity"), share)
     count = compute_vad(data, out, config, AudioOptions(channel, resample, allow_pipes), options, fbank_config)
-    click.echo(f"sv-compute-vad: decisions for {count} utterances in {out}/vad.scp", err=True)
+    say_done(share, f"sv-compute-vad: decisions for {count} utterances in {out}/vad.scp")
 
 
 def vad_table(table: Any, given: dict[str, Any]) -> Any:

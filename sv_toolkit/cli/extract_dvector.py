@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, MODEL, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    MODEL,
+    Progress,
+    SvCommand,
+    max_bad_option,
+    nj_option,
+    overwrite_option,
+    resume_option,
+    say_done,
+    share_options,
+)
 from sv_toolkit.cli.missing_features import make_missing_features
+
+if TYPE_CHECKING:
+    from sv_toolkit.io.parts import Share
 
 
 @click.command(cls=SvCommand)
@@ -19,6 +34,7 @@ from sv_toolkit.cli.missing_features import make_missing_features
 @max_bad_option
 @overwrite_option
 @resume_option
+@share_options
 def command(
     folders: tuple[Path, ...],
     window: int | None,
@@ -28,6 +44,7 @@ def command(
     max_bad: int,
     overwrite: bool,
     resume: bool,
+    share: Share,
 ) -> None:
     """Write the d-vector of every utterance of DATA to OUT/dvector.scp.
 
@@ -51,8 +68,9 @@ def command(
     model = MODEL.convert(folders[-3] if len(folders) == 3 else "default", None, click.get_current_context())
     data, out = folders[-2:]
     choose_device(device)
-    make_missing_features([data], model, num_jobs, max_bad)
+    if share is None:  # parts would all make them at once
+        make_missing_features([data], model, num_jobs, max_bad)
     total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)
     with Progress(total, "d-vectors") as advance:
-        count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance))
-    click.echo(f"sv-extract-dvector: {count} d-vectors in {out}/dvector.scp; next: sv-score TRIALS --enroll {out}/dvector.scp", err=True)
+        count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance, share))
+    say_done(share, f"sv-extract-dvector: {count} d-vectors in {out}/dvector.scp; next: sv-score TRIALS --enroll {out}/dvector.scp")

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, Progress, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    Progress,
+    SvCommand,
+    max_bad_option,
+    nj_option,
+    overwrite_option,
+    resume_option,
+    say_done,
+    share_options,
+)
 from sv_toolkit.cli.feature_options import prepare_process
+
+if TYPE_CHECKING:
+    from sv_toolkit.io.parts import Share
 
 
 @click.command(cls=SvCommand)
@@ -20,8 +35,17 @@ from sv_toolkit.cli.feature_options import prepare_process
 @max_bad_option
 @overwrite_option
 @resume_option
+@share_options
 def command(
-    exp: Path, data: Path, out: Path, posteriors: Path | None, num_jobs: int | None, max_bad: int, overwrite: bool, resume: bool
+    exp: Path,
+    data: Path,
+    out: Path,
+    posteriors: Path | None,
+    num_jobs: int | None,
+    max_bad: int,
+    overwrite: bool,
+    resume: bool,
+    share: Share,
 ) -> None:
     """Write the i-vector of every utterance of DATA, by the system EXP, to OUT/ivector.scp.
 
@@ -36,6 +60,6 @@ def command(
     from sv_toolkit.extraction.pipeline import RunOptions
     from sv_toolkit.ivector.extract import extract_ivectors
 
-    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="i-vectors"))
+    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="i-vectors"), share)
     count = extract_ivectors(exp, data, out, options, posteriors)
-    click.echo(f"sv-extract-ivector: {count} i-vectors in {out}/ivector.scp; next: sv-score TRIALS --test {out}/ivector.scp", err=True)
+    say_done(share, f"sv-extract-ivector: {count} i-vectors in {out}/ivector.scp; next: sv-score TRIALS --test {out}/ivector.scp")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,13 @@ from sv_toolkit.cli.common import (
     nj_option,
     overwrite_option,
     resume_option,
+    say_done,
     seed_option,
+    share_options,
 )
+
+if TYPE_CHECKING:
+    from sv_toolkit.io.parts import Share
 
 LARGE_BLOCK = 1 << 25  # bytes; eight minutes of sound: longer ones go back to the system at once
 WINDOWS = ("povey", "hamming", "hanning", "rectangular", "sine", "blackman")
@@ -156,6 +161,7 @@ def extraction_options(table: dict[str, tuple[Any, str]]) -> Callable[[Any], Any
         overwrite_option,
         resume_option,
         allow_pipes_option,
+        share_options,
     ]
 
     def decorate(function: Any) -> Any:
@@ -182,6 +188,7 @@ def run_extraction(
     overwrite: bool,
     resume: bool,
     allow_pipes: bool,
+    share: Share,
     **given: Any,
 ) -> None:
     """What such a command does; `name` is that of its table in the configuration file."""
@@ -191,6 +198,6 @@ def run_extraction(
     out = out or data
     where = f"{config_file}: {name}" if config_file else "options"
     config = build(config_class, override(read_tables(config_file)[name], given), where)
-    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="features"))
+    options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="features"), share)
     count = extract(data, out, config, AudioOptions(channel, resample, allow_pipes), options, seed)
-    click.echo(f"sv-extract-{name}: {count} matrices of {config.dim} columns in {out}/feats.scp", err=True)
+    say_done(share, f"sv-extract-{name}: {count} matrices of {config.dim} columns in {out}/feats.scp")

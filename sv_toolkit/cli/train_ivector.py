@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, max_bad_option, nj_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    SvCommand,
+    max_bad_option,
+    nj_option,
+    overwrite_option,
+    resume_option,
+    say_done,
+    share_options,
+)
 from sv_toolkit.cli.feature_options import prepare_process
 from sv_toolkit.cli.train import parse_settings
+
+if TYPE_CHECKING:
+    from sv_toolkit.io.parts import Share
 
 
 @click.command(cls=SvCommand)
@@ -24,6 +38,8 @@ from sv_toolkit.cli.train import parse_settings
 @max_bad_option
 @overwrite_option
 @resume_option
+@click.option("--only-background", is_flag=True, help="Stop after the background model; --part JOB/NJ then makes the statistics.")
+@share_options
 def command(
     data: Path,
     exp: Path,
@@ -37,6 +53,8 @@ def command(
     max_bad: int,
     overwrite: bool,
     resume: bool,
+    only_background: bool,
+    share: Share,
 ) -> None:
     """Train an i-vector system on the features of DATA; the model is EXP.
 
@@ -47,6 +65,8 @@ def command(
     Example:
         sv-train-ivector data/train exp/ivector --config conf/ivector.toml --num-components 128 --ivector-dim 100
     """
+    if only_background and share is not None:
+        raise click.UsageError("--only-background comes before every --part and --join")
     prepare_process()
     from sv_toolkit.ivector.config import read_ivector_config
     from sv_toolkit.ivector.train import Options, train_ivector
@@ -58,5 +78,10 @@ def command(
         "total_variability.seed": seed,
     }
     overrides = {**parse_settings(settings), **{key: value for key, value in given.items() if value is not None}}
-    train_ivector(read_ivector_config(config, overrides), Options(data, exp, posteriors, num_jobs, max_bad, overwrite))
-    click.echo(f"sv-train-ivector: system in {exp}; next: sv-extract-ivector {exp} DATA OUT", err=True)
+    train_ivector(
+        read_ivector_config(config, overrides), Options(data, exp, posteriors, num_jobs, max_bad, overwrite, only_background, share)
+    )
+    if only_background:
+        say_done(share, f"sv-train-ivector: background model in {exp}; next: the same command without --only-background")
+    else:
+        say_done(share, f"sv-train-ivector: system in {exp}; next: sv-extract-ivector {exp} DATA OUT")

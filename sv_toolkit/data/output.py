@@ -11,9 +11,10 @@ from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import FORMS
 from sv_toolkit.data.skipped import SKIPPED
 from sv_toolkit.errors import DataError, OutputError
-from sv_toolkit.io.files import locked, make_directory, remove_leftovers, remove_leftovers_of, whole_binary, write_text
-from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, is_mark_of, read_manifest, write_manifest
+from sv_toolkit.io.files import make_directory, remove_leftovers, remove_leftovers_of, whole_binary, write_text
+from sv_toolkit.io.manifest import digest_of, is_finished, is_mark_of, read_manifest
 from sv_toolkit.io.tables import format_table, place
+from sv_toolkit.io.work import Work
 
 NAME = "data"  # of the manifest
 _STARTED = f".{NAME}.started"
@@ -52,12 +53,12 @@ def write_output(
     if not overwrite and not _traces(out) and _is_done(out, job):
         return False
     _refuse_foreign(out, job, overwrite)
-    with locked(out):
+    with Work(out, NAME, job, overwrite=overwrite) as work:
         if not overwrite and _is_done(out, job):
             (out / _STARTED).unlink(missing_ok=True)  # a run was killed just before its last act
             return False
         _refuse_foreign(out, job, overwrite)
-        _write(out, texts, job, counts)
+        _write(work, texts, counts)
     return True
 
 
@@ -79,15 +80,15 @@ def _is_done(out: Path, job: dict[str, Any]) -> bool:
     return out.is_dir() and is_finished(out, NAME, job)
 
 
-def _write(out: Path, texts: Mapping[str, str], job: dict[str, Any], counts: dict[str, int]) -> None:
-    write_text(out / _STARTED, digest_of(job))
-    _remove_old(out)
-    for folder in {(out / name).parent for name in texts}:
+def _write(work: Work, texts: Mapping[str, str], counts: dict[str, int]) -> None:
+    write_text(work.out / _STARTED, digest_of(work.job))
+    _remove_old(work.out)
+    for folder in {(work.out / name).parent for name in texts}:
         remove_leftovers(make_directory(folder))
     for name in sorted(texts):
-        write_text(out / name, texts[name])
-    write_manifest(out, Manifest(NAME, job, counts, {name: describe_file(out / name) for name in texts}))
-    (out / _STARTED).unlink()
+        work.text(name, texts[name])
+    work.finish(counts)
+    (work.out / _STARTED).unlink()
 
 
 def _refuse_foreign(out: Path, job: dict[str, Any], overwrite: bool) -> None:

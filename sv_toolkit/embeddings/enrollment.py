@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +13,10 @@ from sv_toolkit.data.enrollment import Models, read_enrollment
 from sv_toolkit.embeddings.directions import refuse_cancelled, unit_rows
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, OutputError, examples, plain
-from sv_toolkit.io.files import locked, sha256_bytes
-from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, write_manifest
-from sv_toolkit.io.shards import Sharded, close_shards, refuse_foreign, write_shards
-from sv_toolkit.io.tables import write_table
+from sv_toolkit.io.files import sha256_bytes
+from sv_toolkit.io.manifest import digest_of
+from sv_toolkit.io.work import Work
 
-logger = logging.getLogger("sv_toolkit")
 NAME, TABLE = "enroll", "dvector"
 
 
@@ -97,24 +93,15 @@ def enroll_to_directory(dvectors: Path, spk2utt: Path, out: Path, overwrite: boo
         "models": digest_of(utterances_of),
         "vectors": sha256_bytes(embeddings.vectors.tobytes()),
     }
-    target = Sharded(out, TABLE, job)
-    with locked(out):
-        if not overwrite and is_finished(out, NAME, job):
-            shutil.rmtree(target.partial, ignore_errors=True)  # a run that was cut short between the manifest and its last step
-            logger.info("%s: these models are already there; nothing to do", plain(out))
-        else:
-            _write(target, models, overwrite)
+    with Work(out, NAME, job, TABLE, overwrite=overwrite) as work:
+        if not work.is_done():
+            work.begin()
+            _write(work, models)
     return len(models.model_ids)
 
 
-def _write(target: Sharded, models: EnrollmentModels, overwrite: bool) -> None:
-    refuse_foreign(target, NAME, overwrite)
+def _write(work: Work, models: EnrollmentModels) -> None:
     row = {model: index for index, model in enumerate(models.model_ids)}
-    out = target.directory
-    written = write_shards(target, sorted(row), str, lambda ids: ((model, models.embeddings[row[model]]) for model in ids), 1, 0)
-    write_table(out / "num_utts", {model: str(count) for model, count in zip(models.model_ids, models.num_utterances)})
-    write_table(out / f"{TABLE}.scp", written.scp)
-    files = {path.name: describe_file(path) for path in [*written.arks, out / f"{TABLE}.scp", out / "num_utts"]}
-    counts = {"models": len(models.model_ids), "utterances": int(models.num_utterances.sum())}
-    write_manifest(out, Manifest(NAME, target.job, counts, files))
-    close_shards(target, len(written.arks))
+    work.shards(sorted(row), str, lambda ids: ((model, models.embeddings[row[model]]) for model in ids))
+    work.table("num_utts", {model: str(count) for model, count in zip(models.model_ids, models.num_utterances)})
+    work.finish({"models": len(models.model_ids), "utterances": int(models.num_utterances.sum())})

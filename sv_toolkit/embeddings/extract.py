@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +20,9 @@ from sv_toolkit.data.skipped import write_skipped
 from sv_toolkit.embeddings.embed import embed
 from sv_toolkit.errors import ArchiveError, ConfigError, DataError, plain
 from sv_toolkit.features.prepare import prepare
-from sv_toolkit.io.files import locked
-from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
-from sv_toolkit.io.shards import Sharded, Skip, close_shards, refuse_foreign, write_shards
-from sv_toolkit.io.tables import write_table
+from sv_toolkit.io.parts import Share
+from sv_toolkit.io.shards import Skip, some_reasons
+from sv_toolkit.io.work import Work
 from sv_toolkit.io.workers import available_cpus
 from sv_toolkit.models.store import Description, WindowConfig, load_model, model_digest, read_description
 
@@ -36,7 +33,7 @@ SMALL = 256  # utterances below which starting more processes, each importing to
 
 @dataclass(frozen=True)
 class Options:
-    """What an extraction is given; window and shift default to the model's."""
+    """What an extraction is given; window and shift default to the model's; `share` is a part of the work or the join of all (`io.parts`)."""
 
     window: int | None = None
     shift: int | None = None
@@ -45,6 +42,7 @@ class Options:
     device: str = "cpu"
     overwrite: bool = False
     on_progress: Callable[[int], None] = lambda _: None
+    share: Share = None
 
 
 def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> int:
@@ -64,29 +62,24 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
         "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest},
         "data": tables_digest(data, STORED),
     }
-    with locked(out):
-        return _extract(model, index, out, job, windows, options)
+    with Work(out, NAME, job, NAME, options.share, options.overwrite) as work:
+        if work.is_done():
+            return len(index.utterances)
+        work.begin()
+        return _extract(model, index, work, windows, options)
 
 
-def _extract(model: Path, index: FeatureIndex, out: Path, job: dict[str, Any], windows: WindowConfig, options: Options) -> int:
-    target = Sharded(out, NAME, job)
-    if not options.overwrite and is_finished(out, NAME, job):
-        shutil.rmtree(target.partial, ignore_errors=True)
-        logger.info("%s: the d-vectors of this model and data are already there; nothing to do", plain(out))
-        return len(index.utterances)
-    refuse_foreign(target, NAME, options.overwrite)
+def _extract(model: Path, index: FeatureIndex, work: Work, windows: WindowConfig, options: Options) -> int:
     process = partial(embed_shard, str(model), str(index.path), windows, options.device)
     num_jobs = options.num_jobs or (available_cpus() if len(index.utterances) >= SMALL and options.device == "cpu" else 1)
-    written = write_shards(target, index.utterances, str, process, num_jobs, options.max_bad, options.on_progress, start_method="spawn")
+    written = work.shards(index.utterances, str, process, num_jobs, options.max_bad, options.on_progress, start_method="spawn")
     if written.skipped:
-        first = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(written.skipped.items())[:3])
-        logger.warning("%d of %d utterances skipped, see skipped.tsv: %s", len(written.skipped), len(index.utterances), first)
-    write_table(out / "utt2spk", {key: index.utt2spk[key] for key in written.scp})
-    write_skipped(out, "sv-extract-dvector", written.skipped)
-    write_table(out / f"{NAME}.scp", written.scp)
-    files = {path.name: describe_file(path) for path in [*written.arks, out / f"{NAME}.scp", out / "utt2spk"]}
-    write_manifest(out, Manifest(NAME, job, {"utterances": len(written.scp), "skipped": len(written.skipped)}, files))
-    close_shards(target, len(written.arks))
+        count = len(written.skipped)
+        logger.warning("%d of %d utterances skipped, see skipped.tsv: %s", count, len(index.utterances), some_reasons(written.skipped))
+    if not work.is_part:
+        work.table("utt2spk", {key: index.utt2spk[key] for key in written.scp})
+        write_skipped(work.out, "sv-extract-dvector", written.skipped)
+        work.finish({"utterances": len(written.scp), "skipped": len(written.skipped)})
     return len(written.scp)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +12,10 @@ from sv_toolkit import __version__
 from sv_toolkit.embeddings.directions import refuse_cancelled, unit_rows
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, ModelError, OutputError, plain
-from sv_toolkit.io.files import locked, sha256_bytes
-from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, write_manifest
-from sv_toolkit.io.shards import Sharded, close_shards, refuse_foreign, write_shards
-from sv_toolkit.io.tables import write_table
+from sv_toolkit.io.files import sha256_bytes
+from sv_toolkit.io.manifest import digest_of
+from sv_toolkit.io.work import Work
 
-logger = logging.getLogger("sv_toolkit")
 NAME, TABLE = "fused", "dvector"
 
 
@@ -75,22 +71,12 @@ def fuse_to_directory(scps: Sequence[Path], out: Path, overwrite: bool = False) 
         "models": models,
         "vectors": [sha256_bytes(one.vectors.tobytes() + "\n".join(one.ids).encode()) for one in sets],
     }
-    target = Sharded(out, TABLE, job)
-    with locked(out):
-        if not overwrite and is_finished(out, NAME, job):
-            shutil.rmtree(target.partial, ignore_errors=True)  # a run that was cut short between the manifest and its last step
-            logger.info("%s: this fusion is already there; nothing to do", plain(out))
+    with Work(out, NAME, job, TABLE, overwrite=overwrite) as work:
+        if work.is_done():
             return len(sets[0].ids)
         ids, vectors = fuse_embeddings(sets)
-        _write(target, ids, vectors, overwrite)
+        work.begin()
+        row = {key: index for index, key in enumerate(ids)}
+        work.shards(ids, str, lambda keys: ((key, vectors[row[key]]) for key in keys))
+        work.finish({"utterances": len(ids)})
     return len(ids)
-
-
-def _write(target: Sharded, ids: list[str], vectors: np.ndarray, overwrite: bool) -> None:
-    refuse_foreign(target, NAME, overwrite)
-    row, out = {key: index for index, key in enumerate(ids)}, target.directory
-    written = write_shards(target, ids, str, lambda keys: ((key, vectors[row[key]]) for key in keys), 1, 0)
-    write_table(out / f"{TABLE}.scp", written.scp)
-    files = {path.name: describe_file(path) for path in [*written.arks, out / f"{TABLE}.scp"]}
-    write_manifest(out, Manifest(NAME, target.job, {"utterances": len(ids)}, files))
-    close_shards(target, len(written.arks))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -22,10 +21,11 @@ from sv_toolkit.data.digests import INDICES, tables_digest
 from sv_toolkit.data.forms import BASE_TABLES
 from sv_toolkit.errors import OutputError, plain
 from sv_toolkit.io.audio import AudioRequest
-from sv_toolkit.io.files import locked, loose_permissions, make_directory
-from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, manifest_path, read_manifest, write_manifest
-from sv_toolkit.io.shards import Process, Sharded, Written, close_shards, refuse_foreign, same_job_started, write_shards
-from sv_toolkit.io.tables import write_table
+from sv_toolkit.io.files import loose_permissions, make_directory
+from sv_toolkit.io.manifest import describe_file, read_manifest, write_manifest
+from sv_toolkit.io.parts import Share
+from sv_toolkit.io.shards import Process, Sharded, Written, refuse_foreign, same_job_started, some_reasons
+from sv_toolkit.io.work import Work
 from sv_toolkit.io.workers import available_cpus
 
 logger = logging.getLogger("sv_toolkit")
@@ -79,12 +79,14 @@ class RunOptions:
         max_bad: how many utterances may be skipped.
         overwrite: replace what another run left in the output directory.
         progress: makes, from the number of utterances, a context that yields a function to be told of finished ones.
+        share: a part of the work, or the step that joins all parts (`io.parts`); None: all of it.
     """
 
     num_jobs: int | None = None
     max_bad: int = 0
     overwrite: bool = False
     progress: Callable[[int], AbstractContextManager[Callable[[int], None]]] = _no_progress
+    share: Share = None
 
 
 @dataclass(frozen=True)
@@ -145,22 +147,20 @@ def run(
         OutputError: `out` is in use, cannot be written, or holds something else.
         TooManyBadError: more utterances than allowed have no result.
     """
-    target = Sharded(out, extraction.table, extraction.job(data.path, out))
-    with locked(out):
-        if not options.overwrite and is_finished(out, extraction.name, target.job):
-            shutil.rmtree(target.partial, ignore_errors=True)
-            logger.info("%s: already done, with the same options and tables; nothing to do", plain(out / f"{extraction.table}.scp"))
+    job = extraction.job(data.path, out)
+    with Work(out, extraction.name, job, extraction.table, options.share, options.overwrite, extraction.rivals) as work:
+        if work.is_done():
             return _count(out, extraction.name)
-        _refuse_other_work(extraction, target, data, options.overwrite)
-        if warning := loose_permissions(out):
-            logger.warning("%s", warning)
-        for name in (extraction.name, *extraction.rivals):
-            manifest_path(out, name).unlink(missing_ok=True)
+        if work.is_first:
+            _refuse_other_work(extraction, work.target, data, options.overwrite)
+            if warning := loose_permissions(out):
+                logger.warning("%s", warning)
+        work.begin()
         with options.progress(len(items)) as advance:
-            num_jobs = options.num_jobs or available_cpus()
-            written = write_shards(target, items, item_id, process, num_jobs, options.max_bad, advance)
+            written = work.shards(items, item_id, process, options.num_jobs or available_cpus(), options.max_bad, advance)
         _warn_of_skipped(written.skipped, len(items))
-        _complete(extraction, target, data, written, more_tables(written))
+        if not work.is_part:
+            _complete(extraction, work, data, written, more_tables(written))
         return len(written.scp)
 
 
@@ -213,26 +213,17 @@ def is_same(one: Path, other: Path) -> bool:
 
 def _warn_of_skipped(skipped: dict[str, str], num_items: int) -> None:
     if skipped:
-        first = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(skipped.items())[:3])
-        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        logger.warning("%d of %d utterances skipped, see skipped.tsv: %s%s", len(skipped), num_items, first, more)
+        logger.warning("%d of %d utterances skipped, see skipped.tsv: %s", len(skipped), num_items, some_reasons(skipped))
 
 
-def _complete(
-    extraction: Extraction, target: Sharded, data: DataDir, written: Written, more_tables: Mapping[str, Mapping[str, str]]
-) -> None:
+def _complete(extraction: Extraction, work: Work, data: DataDir, written: Written, more_tables: Mapping[str, Mapping[str, str]]) -> None:
     """Write the tables, the index of the archives after them, and the manifest last."""
-    out = target.directory
-    if extraction.is_data_dir and not is_same(out, data.path):
-        _copy(extraction, data, out, written.scp)
+    if extraction.is_data_dir and not is_same(work.out, data.path):
+        _copy(extraction, data, work.out, written.scp)
     for name, entries in more_tables.items():
-        write_table(out / name, entries)
-    write_skipped(out, extraction.command, written.skipped)
-    write_table(out / f"{extraction.table}.scp", written.scp)
-    tables = {name: describe_file(out / name) for name in (f"{extraction.table}.scp", *more_tables)}
-    counts = {"utterances": len(written.scp), "skipped": len(written.skipped)}
-    write_manifest(out, Manifest(extraction.name, target.job, counts, {**written.files, **tables}))
-    close_shards(target, len(written.arks))
+        work.table(name, entries)
+    write_skipped(work.out, extraction.command, written.skipped)
+    work.finish({"utterances": len(written.scp), "skipped": len(written.skipped)})
 
 
 def _copy(extraction: Extraction, data: DataDir, out: Path, keep: Iterable[str]) -> None:

@@ -14,7 +14,8 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -159,46 +160,70 @@ def _drop_inherited_locks() -> None:
 os.register_at_fork(after_in_child=_drop_inherited_locks)
 
 
+@dataclass
+class Lock:
+    """A held lock of a directory: of its only writer, or of one among several that write different files (`is_shared`)."""
+
+    handle: int
+    is_shared: bool
+
+    def share(self) -> None:
+        """Let others that can share the lock in, too."""
+        fcntl.flock(self.handle, fcntl.LOCK_SH)
+        self.is_shared = True
+
+
 @contextlib.contextmanager
-def locked(directory: Path, wait: float = 0.0) -> Iterator[None]:
+def locked(directory: Path, wait: float = 0.0, may_share: Callable[[], bool] = lambda: False) -> Iterator[Lock]:
     """The only writer of `directory`; the lock dies with the process, however it ends.
 
     Args:
         wait: seconds to wait for another writer.
+        may_share: whether it is enough to be one of several writers; asked while others hold the lock.
 
     Raises:
         OutputError: another process holds it: says which, where and since when.
     """
-    lock = make_directory(directory) / ".lock"
-    handle = _take_lock(lock, directory, time.monotonic() + wait)
-    _held_locks.add(handle)
+    path = make_directory(directory) / ".lock"
+    lock = _take_lock(path, directory, time.monotonic() + wait, may_share)
+    _held_locks.add(lock.handle)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        remove_leftovers(directory)
-        yield
+        os.ftruncate(lock.handle, 0)
+        os.pwrite(lock.handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        if not lock.is_shared:
+            remove_leftovers(directory)
+        yield lock
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            lock.unlink()
-        _held_locks.discard(handle)
-        os.close(handle)
+        if not lock.is_shared or _flock(lock.handle, fcntl.LOCK_EX):  # the last of several writers takes the name away
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        _held_locks.discard(lock.handle)
+        os.close(lock.handle)
 
 
-def _take_lock(lock: Path, directory: Path, deadline: float) -> int:
+def _take_lock(path: Path, directory: Path, deadline: float, may_share: Callable[[], bool]) -> Lock:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        is_alone = _flock(handle, fcntl.LOCK_EX)
+        if not is_alone and not (may_share() and _flock(handle, fcntl.LOCK_SH)):
             holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(handle)
             if time.monotonic() < deadline:
                 time.sleep(BETWEEN_ATTEMPTS)
                 continue
             raise OutputError(f"{plain(directory)}: in use by {plain(holder)}; wait for it or stop it") from None
-        if _is_same_file(lock, handle):
-            return handle
+        if _is_same_file(path, handle):
+            return Lock(handle, not is_alone)
         os.close(handle)  # the holder before us removed the name between our open and our lock
+
+
+def _flock(handle: int, kind: int) -> bool:
+    """Whether the lock could be had at once."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_same_file(path: Path, handle: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,37 +125,56 @@ def write_shards(
     Raises:
         TooManyBadError: names the first of them; the finished shards stay for the next run.
     """
-    _prepare(target)
-    shards = list(enumerate(cut_shards(items)))
+    prepare_shards(target)
+    shards = cut_shards(items)
+    make_shards(target, shards, range(len(shards)), item_id, process, num_jobs, on_progress, start_method)
+    written = gather_shards(target, range(len(shards)))
+    refuse_too_many(written.skipped, len(items), max_bad)
+    return written
+
+
+def make_shards(
+    target: Sharded,
+    shards: list[list[Any]],
+    chosen: Sequence[int],
+    item_id: Callable[[Any], str],
+    process: Process,
+    num_jobs: int,
+    on_progress: Callable[[int], None],
+    start_method: str,
+) -> None:
+    """Write the `chosen` ones of all `shards`, unless they are there already without a skipped item."""
     todo = []
-    for index, shard in shards:
+    for index in chosen:
         if _is_complete(target, index):
-            on_progress(len(shard))
+            on_progress(len(shards[index]))
         else:
-            todo.append((index, shard))
+            todo.append((index, shards[index]))
     describe = partial(_describe, item_id=item_id)
     for count in run_tasks(partial(_write_shard, target, process), todo, num_jobs, describe, start_method):
         on_progress(count)
-    written = _gather(target, len(shards))
-    refuse_too_many(written.skipped, len(items), max_bad)
-    return written
 
 
 def refuse_too_many(skipped: dict[str, str], num_items: int, max_bad: int) -> None:
     """Raise TooManyBadError where more were skipped than allowed, or nothing is left."""
     if len(skipped) <= max_bad and len(skipped) < num_items:
         return
-    reasons = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(skipped.items())[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     allowed = f"--max-bad {max_bad} allows {max_bad}" if len(skipped) < num_items else "nothing is left"
-    raise TooManyBadError(f"{len(skipped)} of {num_items} utterances cannot be used ({allowed}): {reasons}{more}")
+    raise TooManyBadError(f"{len(skipped)} of {num_items} utterances cannot be used ({allowed}): {some_reasons(skipped)}")
+
+
+def some_reasons(skipped: Mapping[str, str]) -> str:
+    """Why the first three were skipped, and how many more there are."""
+    reasons = "; ".join(f"{plain(key)}: {reason}" for key, reason in list(skipped.items())[:3])
+    return reasons + (f"; and {len(skipped) - 3} more" if len(skipped) > 3 else "")
 
 
 def _describe(task: tuple[int, list[Any]], item_id: Callable[[Any], str]) -> str:
     return examples([item_id(item) for item in task[1]], 2)
 
 
-def _prepare(target: Sharded) -> None:
+def prepare_shards(target: Sharded) -> None:
+    """Open the work: drop what another job left half done, mark this one as begun, take the list away."""
     if os.path.lexists(target.partial) and (_holds_links(target.partial) or not same_job_started(target)):
         _remove(target.partial)
     make_directory(target.partial)
@@ -174,6 +193,15 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def is_recorded(target: Sharded, index: int) -> bool:
+    """True if a run has finished the shard, with skipped items or without, and its archive has the size that it wrote."""
+    try:
+        record = json.loads(target.record(index).read_text(encoding="utf-8"))
+        return bool(target.ark(index).stat().st_size == record["size"])
+    except (OSError, *MALFORMED):
+        return False
 
 
 def _is_complete(target: Sharded, index: int) -> bool:
@@ -205,16 +233,17 @@ def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]])
     return len(items)
 
 
-def _gather(target: Sharded, num_shards: int) -> Written:
+def gather_shards(target: Sharded, chosen: Sequence[int]) -> Written:
+    """What the records of the `chosen` shards say."""
     scp, shapes, skipped, files = {}, {}, {}, {}
-    for index in range(num_shards):
+    for index in chosen:
         record = json.loads(target.record(index).read_text(encoding="utf-8"))
         for key, offset, shape in record["entries"]:
             scp[key] = f"{os.path.abspath(target.ark(index))}:{offset}"  # noqa: PTH100 (links stay links)
             shapes[key] = shape
         skipped.update(record["skipped"])
         files[target.ark(index).name] = {"size": record["size"], "sha256": record["sha256"]}
-    return Written(scp, shapes, skipped, [target.ark(index) for index in range(num_shards)], files)
+    return Written(scp, shapes, skipped, [target.ark(index) for index in chosen], files)
 
 
 def close_shards(target: Sharded, num_shards: int) -> None:

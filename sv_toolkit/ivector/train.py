@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from sv_toolkit import __version__
 from sv_toolkit.config import as_table
 from sv_toolkit.data.digests import STORED, tables_digest
 from sv_toolkit.data.skipped import write_skipped
-from sv_toolkit.errors import DataError, OutputError, plain
-from sv_toolkit.io.files import locked, make_directory
+from sv_toolkit.errors import MALFORMED, DataError, OutputError, plain
+from sv_toolkit.io.files import make_directory, read_json, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, digest_of, is_finished, manifest_path, read_manifest, write_manifest
+from sv_toolkit.io.parts import Join, Part, Share, refuse_missing
 from sv_toolkit.io.shards import cut_shards, refuse_too_many
+from sv_toolkit.io.work import Work
 from sv_toolkit.io.workers import available_cpus
 from sv_toolkit.ivector.config import IvectorConfig
-from sv_toolkit.ivector.frames import opened, over_shards, posteriors_digest, survey
+from sv_toolkit.ivector.frames import Frames, opened, over_shards, posteriors_digest, survey
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.statistics import Align, Source, align_full, align_given, utterance_statistics
 from sv_toolkit.ivector.store import (
@@ -52,6 +55,8 @@ class Options:
         posteriors: scp of frame posteriors that take the place of the background model's.
         num_jobs: processes; None: one for each processor.  The result does not depend on it.
         max_bad: how many utterances may be skipped.
+        only_background: stop after the background model.
+        share: a part of the statistics that follow it, or the run that goes on from all parts (`io.parts`).
     """
 
     data: Path
@@ -60,6 +65,8 @@ class Options:
     num_jobs: int | None = None
     max_bad: int = 0
     overwrite: bool = False
+    only_background: bool = False
+    share: Share = None
 
 
 def train_ivector(config: IvectorConfig, options: Options) -> bool:
@@ -69,23 +76,31 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
         SvError: data, configuration or folder are wrong, in one line.
     """
     folder, job = options.folder, describe_job(config, options)
-    with locked(folder):
-        if not options.overwrite and is_finished(folder, NAME, job):
-            logger.info("%s: already trained with this configuration and data; nothing to do", plain(folder))
+    background = _background_job(job)
+    overwrite = options.overwrite and options.share is None  # what parts and their join find was begun anew before them
+    with Work(
+        folder, NAME, job, share=options.share, overwrite=overwrite, is_open=lambda: is_finished(folder, UBM_NAME, background)
+    ) as work:
+        if work.is_done():
             return False
-        if not options.overwrite:
+        if not overwrite:
             _refuse_other_job(folder, job)
         opened.cache_clear()
         frames = opened(options.data, config.frames, options.posteriors)
         num_jobs = options.num_jobs or available_cpus()
-        lengths, skipped = survey(frames, num_jobs)
+        if options.share is not None:
+            _refuse_without_background(folder, background)
+        lengths, skipped = _surveyed(frames, num_jobs, folder / WORK, background, options)
         refuse_too_many(skipped, len(lengths) + len(skipped), options.max_bad)
         logger.info("%d utterances, %d frames of %d columns", len(lengths), sum(lengths.values()), frames.dim)
         source = Source(frames, list(lengths), num_jobs, config.ubm.subsample)
         gmm = _background(source, config, options, job)
-        files = _statistics(
-            source, _alignment(gmm, config, options), gmm, folder / WORK, {**job, "config": {**job["config"], "total_variability": None}}
-        )
+        if options.only_background:
+            _write_survey(folder / WORK, background, lengths, skipped)
+            return True
+        files = _statistics(source, _alignment(gmm, config, options), gmm, work, job)
+        if work.is_part:
+            return True
         total, log_marginals = _total_variability(files, gmm, config, num_jobs)
         description = Description(
             config,
@@ -99,7 +114,7 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
                 "utterances": len(lengths),
             },
         )
-        _finish(folder, gmm, total, description, skipped, job)
+        _finish(work, gmm, total, description, skipped)
     return True
 
 
@@ -134,9 +149,38 @@ def _background_job(job: dict[str, Any]) -> dict[str, Any]:
     return {**job, "config": {name: job["config"][name] for name in ("frames", "ubm")}}
 
 
+def _refuse_without_background(folder: Path, job: dict[str, Any]) -> None:
+    if not is_finished(folder, UBM_NAME, job):
+        raise OutputError(f"{plain(folder)}: the background model of this work is not there; run --only-background first")
+
+
+def _survey_path(work: Path, job: dict[str, Any]) -> Path:
+    return work / f"{digest_of(job)[:16]}.json"
+
+
+def _surveyed(frames: Frames, num_jobs: int, work: Path, job: dict[str, Any], options: Options) -> tuple[dict[str, int], dict[str, str]]:
+    """The survey, for parts and their join that of the run before them: each would read all features for it."""
+    path = _survey_path(work, job)
+    if options.share is None or not path.exists():
+        return survey(frames, num_jobs)
+    try:
+        content = read_json(path)
+        lengths, skipped = dict(content["lengths"]), dict(content["skipped"])
+    except MALFORMED:
+        raise DataError(f"{plain(path)}: damaged; delete it") from None
+    if not {*lengths, *skipped} <= set(frames.index.utterances):
+        raise DataError(f"{plain(path)}: lists utterances that the data directory has not; delete it")
+    return lengths, skipped
+
+
+def _write_survey(work: Path, job: dict[str, Any], lengths: dict[str, int], skipped: dict[str, str]) -> None:
+    make_directory(work)
+    write_text(_survey_path(work, job), json.dumps({"lengths": lengths, "skipped": skipped}, ensure_ascii=False))
+
+
 def _background(source: Source, config: IvectorConfig, options: Options, job: dict[str, Any]) -> FullGmm:
     path, own = options.folder / UBM, _background_job(job)
-    if not options.overwrite and is_finished(options.folder, UBM_NAME, own):
+    if (options.share is not None or not options.overwrite) and is_finished(options.folder, UBM_NAME, own):
         logger.info("%s: background model already there", plain(path))
         return make_gmm(read_arrays(path, gmm_shapes(config.ubm.num_components, source.frames.dim)), path)
     gmm = train_ubm(source, config.ubm) if options.posteriors is None else ubm_of_posteriors(source, config.ubm)
@@ -153,14 +197,30 @@ def _alignment(gmm: FullGmm, config: IvectorConfig, options: Options) -> Align:
     return partial(align_full, gmm, config.ubm.num_selected, config.ubm.min_posterior)
 
 
-def _statistics(source: Source, align: Align, gmm: FullGmm, work: Path, job: dict[str, Any]) -> list[Path]:
-    """Files of whitened statistics, one for each shard; those that are there already are not made again."""
-    place = make_directory(work / digest_of(job)[:16])
-    return over_shards(partial(_shard_statistics, source.key, align, gmm, place), cut_shards(source.utterances), source.num_jobs)
+def _statistics(source: Source, align: Align, gmm: FullGmm, work: Work, job: dict[str, Any]) -> list[Path]:
+    """Files of whitened statistics, one for each shard or shard of the part; those that are there already are not made again.
+
+    Raises:
+        OutputError: the join finds some missing.
+    """
+    own = {**job, "config": {**job["config"], "total_variability": None}}
+    place = make_directory(work.out / WORK / digest_of(own)[:16])
+    shards = cut_shards(source.utterances)
+    if isinstance(work.share, Join):
+        missing = [index for index, shard in enumerate(shards) if not _is_whole(_statistics_path(place, shard), len(shard), gmm)]
+        refuse_missing(work.out, "statistics", missing, len(shards), work.share)
+    if isinstance(work.share, Part):
+        work.let_others_in()
+        shards = [shards[index] for index in work.share.own(len(shards))]
+    return over_shards(partial(_shard_statistics, source.key, align, gmm, place), shards, source.num_jobs)
+
+
+def _statistics_path(place: Path, utterances: list[str]) -> Path:
+    return place / f"{digest_of(utterances)[:16]}.safetensors"
 
 
 def _shard_statistics(key: tuple[Any, ...], align: Align, gmm: FullGmm, place: Path, utterances: list[str]) -> Path:
-    path = place / f"{digest_of(utterances)[:16]}.safetensors"
+    path = _statistics_path(place, utterances)
     if not _is_whole(path, len(utterances), gmm):
         counts, sums = utterance_statistics(opened(*key), utterances, align)
         write_arrays(path, {"counts": counts, "sums": whiten(counts, sums, gmm)})
@@ -217,12 +277,10 @@ def _read_statistics(path: Path, num_components: int, dim: int) -> tuple[np.ndar
     return arrays["counts"], arrays["sums"]
 
 
-def _finish(
-    folder: Path, gmm: FullGmm, total: TotalVariability, description: Description, skipped: dict[str, str], job: dict[str, Any]
-) -> None:
-    save_system(folder, gmm, total, description)
-    write_skipped(folder, COMMAND, skipped)
-    counts = {"utterances": description.provenance["utterances"], "skipped": len(skipped)}
-    files = {name: describe_file(folder / name) for name in (WEIGHTS, DESCRIPTION, "skipped.tsv")}
-    write_manifest(folder, Manifest(NAME, job, counts, files))
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+def _finish(work: Work, gmm: FullGmm, total: TotalVariability, description: Description, skipped: dict[str, str]) -> None:
+    save_system(work.out, gmm, total, description)
+    write_skipped(work.out, COMMAND, skipped)
+    for name in (WEIGHTS, DESCRIPTION, "skipped.tsv"):
+        work.add(name)
+    work.finish({"utterances": description.provenance["utterances"], "skipped": len(skipped)})
+    shutil.rmtree(work.out / WORK, ignore_errors=True)

@@ -7,6 +7,7 @@ import pytest
 from sv_toolkit.data import output
 from sv_toolkit.data.output import write_new_files, write_output
 from sv_toolkit.errors import OutputError
+from sv_toolkit.io import work
 from sv_toolkit.io.files import locked
 
 TEXTS = {"utt2spk": "u1 s\n", "wav.scp": "u1 x.wav\n", "1/utt2spk": "u1 s\n"}
@@ -66,7 +67,8 @@ def test_a_run_that_was_killed_is_finished_by_the_same_command(tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(output, "write_text", dying_write)
-        patch.setattr(output, "write_manifest", lambda *_: dying_write(tmp_path / "out" / "data.manifest.json", "{}"))
+        patch.setattr(work, "write_text", dying_write)
+        patch.setattr(work, "write_manifest", lambda *_: dying_write(tmp_path / "out" / "data.manifest.json", "{}"))
         with pytest.raises(KeyboardInterrupt):
             write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=False)
     (tmp_path / "out" / ".lock").touch()

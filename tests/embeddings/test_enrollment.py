@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sv_toolkit.data.enrollment import read_enrollment
-from sv_toolkit.embeddings import enrollment
 from sv_toolkit.embeddings.enrollment import enroll, enroll_to_directory, only_known
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, OutputError
+from sv_toolkit.io import work
 from sv_toolkit.io.archives import read_vectors, write_ark_scp
 from sv_toolkit.io.manifest import Manifest, describe_file, read_manifest, write_manifest
 from sv_toolkit.io.tables import read_table
@@ -129,7 +129,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_one(stored, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(enrollment, step, killed)
+        patch.setattr(work, step, killed)
         enroll_to_directory(scp, spk2utt, out)
     assert enroll_to_directory(scp, spk2utt, out) == 2
     rename = str(out).encode(), str(tmp_path / "whole").encode()

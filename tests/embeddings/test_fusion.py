@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sv_toolkit.embeddings import fusion
 from sv_toolkit.embeddings.fusion import fuse_embeddings, fuse_to_directory
 from sv_toolkit.embeddings.loading import EmbeddingSet, read_embeddings
 from sv_toolkit.errors import DataError, ModelError, OutputError
+from sv_toolkit.io import work
 from sv_toolkit.io.archives import write_ark_scp
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
 
@@ -90,7 +90,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_one(scps, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fusion, step, killed)
+        patch.setattr(work, step, killed)
         fuse_to_directory(scps, out)
     assert fuse_to_directory(scps, out) == 3
     rename = str(out).encode(), str(tmp_path / "whole").encode()

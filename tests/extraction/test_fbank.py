@@ -13,10 +13,10 @@ from sv_toolkit.data.operations import subset
 from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
 from sv_toolkit.extraction import fbank as fbank_extraction
-from sv_toolkit.extraction import pipeline
 from sv_toolkit.extraction.fbank import extract_fbank, utterance_rng
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.features.fbank import FbankConfig, fbank
+from sv_toolkit.io import work
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import AudioRequest, read_waveform
 from sv_toolkit.io.manifest import read_manifest
@@ -316,6 +316,6 @@ def test_a_recording_with_one_absurd_sample_is_left_out_and_named(data, tmp_path
 
 
 def test_an_output_whose_path_no_table_can_hold_is_refused_before_the_work(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "write_shards", None)
+    monkeypatch.setattr(work, "write_shards", None)
     with pytest.raises(OutputError, match="control characters"):
         extract(data, tmp_path / "a\nb")

@@ -113,3 +113,34 @@ def test_the_record_of_a_run_is_its_command_and_the_sum_of_its_last_stage_times(
 def last_times(exp):
     """Seconds of each stage as it ran last."""
     return {stage: int(seconds) for stage, seconds in (line.split() for line in (exp / "stage_times").read_text().splitlines())}
+
+
+SPREAD = """#!/usr/bin/env bash
+set -euo pipefail
+stage=0
+stop_stage=0
+skip_stages=
+nj=3
+exp=exp
+cmd=run_job
+. parse_options.sh
+. stages.sh
+if should_run 0 "Zero"; then
+  spread log/x.log echo a "b c"
+fi
+"""
+
+
+def test_plain_run_job_gets_one_job_of_several_processes(script, tmp_path):
+    assert script(SPREAD).returncode == 0
+    assert (tmp_path / "log/x.log").read_text().splitlines()[3] == "--nj 3 a b c"
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["x.log"]
+
+
+@pytest.mark.parametrize("runner", ["run_job --max-jobs-run 2", "./cluster"])
+def test_any_other_runner_gets_an_array_of_parts_and_the_join(script, tmp_path, runner):
+    (tmp_path / "cluster").write_text('#!/bin/sh\nexec run_job "$@"\n')
+    (tmp_path / "cluster").chmod(0o755)
+    assert script(SPREAD, "--cmd", runner).returncode == 0
+    logs = {path.name: path.read_text().splitlines()[3] for path in (tmp_path / "log").iterdir()}
+    assert logs == {**{f"x.{job}.log": f"a b c --nj 1 --part {job}/3" for job in (1, 2, 3)}, "x.log": "a b c --join 3"}

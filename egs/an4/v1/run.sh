@@ -57,14 +57,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/noise/wav.scp" 1
   for name in train_sp test noise "${held_out[@]}"; do
-    job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
   for name in train_sp test "${held_out[@]}"; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample "$data/$name"
   done
 fi
 
@@ -78,7 +78,7 @@ if should_run 5 "Extract d-vectors, also of the training speakers as a cohort, a
   need "$exp/model.json" 4
   sv-subset-data --utt-list "$data/train/utt2spk" "$data/train_sp" "$data/train_original"
   for name in train_original test; do
-    job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp" "$data/$name" "$exp/$name"
+    spread "$exp/log/dvector_$name.log" sv-extract-dvector "$exp" "$data/$name" "$exp/$name"
   done
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi

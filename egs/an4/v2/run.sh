@@ -63,14 +63,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/noise/wav.scp" 1
   for name in train_sp dev test noise; do
-    job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
   for name in train_sp dev test; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample "$data/$name"
   done
 fi
 
@@ -85,7 +85,7 @@ fi
 if should_run 5 "Extract d-vectors, and the untrained control"; then
   need "$models/${runs[0]}/model.json" 4
   for run in "${runs[@]}"; do
-    job "$models/$run/log/dvector.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/test" "$models/$run/test"
+    spread "$models/$run/log/dvector.log" sv-extract-dvector "$models/$run" "$data/test" "$models/$run/test"
   done
   job "$models/control/log/control.log" sv-extract-control "$data/test" "$models/control"
 fi

@@ -51,27 +51,27 @@ if should_run 1 "Cepstra, also of slower and faster copies of the training speak
   need "$data/$scored/trials" 0
   sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/train" "$data/train_sp"
   for name in train_sp "$scored"; do
-    job "$exp/log/mfcc_$name.log" sv-extract-mfcc --config "$cepstra" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/mfcc_$name.log" sv-extract-mfcc --config "$cepstra" --resample "$data/$name"
   done
-  job "$exp/log/fbank_control.log" sv-extract-fbank --config "$v1/conf/features.toml" --resample --nj "$nj" "$data/$scored" "$data/control"
+  spread "$exp/log/fbank_control.log" sv-extract-fbank --config "$v1/conf/features.toml" --resample "$data/$scored" "$data/control"
 fi
 
 if should_run 2 "Voice activity, as in v1"; then
   need "$data/$scored/feats.scp" 1
   for name in train_sp "$scored"; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$v1/conf/features.toml" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$v1/conf/features.toml" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Train the background model and the total variability matrix"; then
   need "$data/$scored/vad.scp" 2
-  job "$exp/log/train.log" sv-train-ivector --config "$ivector_config" --seed "$seed" --nj "$nj" "$data/train_sp" "$exp"
+  spread "$exp/log/train.log" sv-train-ivector --config "$ivector_config" --seed "$seed" "$data/train_sp" "$exp"
 fi
 
 if should_run 4 "Extract i-vectors, and the untrained control"; then
   need "$exp/ivector.json" 3
   for name in train_sp "$scored"; do
-    job "$exp/log/ivector_$name.log" sv-extract-ivector --nj "$nj" "$exp" "$data/$name" "$exp/$name"
+    spread "$exp/log/ivector_$name.log" sv-extract-ivector "$exp" "$data/$name" "$exp/$name"
   done
   job "$exp/log/control.log" sv-extract-control "$data/control" "$exp/control"
 fi

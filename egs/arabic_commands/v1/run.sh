@@ -81,14 +81,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/test/wav.scp" 1
   for name in fold1/train_sp fold2/train_sp large/train_sp test; do
-    job "$exp/log/fbank_${name//\//_}.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_${name//\//_}.log" sv-extract-fbank --config "$features" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity; both sources in one directory"; then
   need "$data/test/feats.scp" 2
   for name in fold1/train_sp fold2/train_sp large/train_sp test; do
-    job "$exp/log/vad_${name//\//_}.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_${name//\//_}.log" sv-compute-vad --config "$features" --resample "$data/$name"
   done
   for fold in 1 2; do
     sv-combine-data "$data/fold$fold/mixed" "$data/fold$fold/train_sp" "$data/large/train_sp"
@@ -120,7 +120,7 @@ if should_run 5 "Extract d-vectors of the speakers that a model has not seen, an
     for fold in 1 2; do
       model=$models/$run/fold$fold
       case $run in *large_alone/*) model=$models/$run/fold1 ;; esac
-      job "$models/$run/log/dvector_fold$fold.log" sv-extract-dvector --nj "$nj" "$model" "$data/fold$fold/tested" "$models/$run/test$fold"
+      spread "$models/$run/log/dvector_fold$fold.log" sv-extract-dvector "$model" "$data/fold$fold/tested" "$models/$run/test$fold"
     done
   done
   for fold in 1 2; do

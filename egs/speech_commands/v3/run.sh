@@ -72,14 +72,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/test/trials" 1
   for name in "$train" dev test; do
-    job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
   for name in "$train" dev test; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample "$data/$name"
   done
 fi
 
@@ -102,12 +102,12 @@ fi
 if should_run 5 "Extract d-vectors, also of the training speakers for the histogram, and the untrained control"; then
   need "$models/${runs[0]}/model.json" 4
   for run in "${runs[@]}"; do
-    job "$models/$run/log/dvector.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/test" "$models/$run/test"
+    spread "$models/$run/log/dvector.log" sv-extract-dvector "$models/$run" "$data/test" "$models/$run/test"
   done
   job "$models/control/log/control.log" sv-extract-control "$data/test" "$models/control"
   for run in resnet_center/seed0 resnet_center_bases/seed0; do
     if [ -e "$models/$run/model.json" ]; then
-      job "$models/$run/log/dvector_train.log" sv-extract-dvector --nj "$nj" "$models/$run" "$data/$train" "$models/$run/train"
+      spread "$models/$run/log/dvector_train.log" sv-extract-dvector "$models/$run" "$data/$train" "$models/$run/train"
     fi
   done
 fi

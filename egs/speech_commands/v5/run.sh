@@ -49,7 +49,7 @@ fi
 if should_run 2 "D-vectors and the untrained control"; then
   need "$exp/ecapa/model.json" 1
   for name in train_sp dev test; do
-    job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp/ecapa" "$data/fbank/$name" "$exp/ecapa/$name"
+    spread "$exp/log/dvector_$name.log" sv-extract-dvector "$exp/ecapa" "$data/fbank/$name" "$exp/ecapa/$name"
   done
   job "$exp/log/control.log" sv-extract-control "$data/fbank/test" "$exp/control"
 fi

@@ -46,14 +46,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/train_sp/wav.scp" 1
   for name in train_sp dev test; do
-    job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/train_sp/feats.scp" 2
   for name in train_sp dev test; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$features" "$data/$name"
   done
 fi
 
@@ -65,7 +65,7 @@ fi
 
 if should_run 5 "Extract d-vectors, and the untrained control"; then
   need "$exp/model.json" 4
-  job "$exp/log/dvector.log" sv-extract-dvector --nj "$nj" "$exp" "$data/test" "$exp/test"
+  spread "$exp/log/dvector.log" sv-extract-dvector "$exp" "$data/test" "$exp/test"
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi
 

@@ -80,14 +80,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/noise/wav.scp" 1
   for part in "$train_set" dev test noise; do
-    job "$exp/log/fbank_$part.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$part"
+    spread "$exp/log/fbank_$part.log" sv-extract-fbank --config "$features" --resample "$data/$part"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
   for part in "$train_set" dev test; do
-    job "$exp/log/vad_$part.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$part"
+    spread "$exp/log/vad_$part.log" sv-compute-vad --config "$features" --resample "$data/$part"
   done
 fi
 
@@ -101,7 +101,7 @@ fi
 
 if should_run 5 "Extract d-vectors, and the untrained control"; then
   need "$exp/model.json" 4
-  job "$exp/log/dvector.log" sv-extract-dvector --nj "$nj" "${on_gpu[@]}" "$exp" "$data/test" "$exp/test"
+  spread "$exp/log/dvector.log" sv-extract-dvector "${on_gpu[@]}" "$exp" "$data/test" "$exp/test"
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi
 

@@ -49,14 +49,14 @@ fi
 if should_run 2 "Filter banks"; then
   need "$data/noise/wav.scp" 1
   for name in train_sp dev test noise; do
-    job "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/fbank_$name.log" sv-extract-fbank --config "$features" --resample "$data/$name"
   done
 fi
 
 if should_run 3 "Voice activity"; then
   need "$data/test/feats.scp" 2
   for name in train_sp dev test; do
-    job "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    spread "$exp/log/vad_$name.log" sv-compute-vad --config "$features" --resample "$data/$name"
   done
 fi
 
@@ -68,7 +68,7 @@ fi
 
 if should_run 5 "Extract d-vectors, and the untrained control"; then
   need "$exp/model.json" 4
-  for name in dev test; do job "$exp/log/dvector_$name.log" sv-extract-dvector --nj "$nj" "$exp" "$data/$name" "$exp/$name"; done
+  for name in dev test; do spread "$exp/log/dvector_$name.log" sv-extract-dvector "$exp" "$data/$name" "$exp/$name"; done
   job "$exp/log/control.log" sv-extract-control "$data/test" "$exp/control"
 fi
 
