@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IGNORED = {".venv", ".git", "data", "exp", "build", "dist", "node_modules"}
 SHELL = sorted(
     path
-    for path in [*ROOT.glob("*.sh"), *ROOT.glob(".ci/*"), *ROOT.glob("utils/*"), *ROOT.glob("egs/*/*/*.sh")]
+    for folder in ("*.sh", ".ci/*", "utils/*", "tests/cluster/*.sh", "egs/*/*/*.sh")
+    for path in ROOT.glob(folder)
     if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/sh")))
 )
 RECIPES = sorted(ROOT.glob("egs/*/*/run.sh"))
