@@ -156,7 +156,7 @@ def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, floa
 def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, num_speakers: int | None, where: Path) -> None:
     """Say where the list cannot carry the fit: few targets or speakers (None: not known), or no error at the best threshold."""
     if scores[is_target].min() > scores[~is_target].max():
-        logger.warning("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
+        logger.info("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
     if is_target.sum() < FEW_TARGETS:
         logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
     if num_speakers is not None and num_speakers < FEW_SPEAKERS:

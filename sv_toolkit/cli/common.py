@@ -32,6 +32,10 @@ LONGEST_LINE = 4000  # characters of an error that quotes something foreign
 class FiniteRange(click.FloatRange):
     """A number in a range; click's own type lets nan through every bound."""
 
+    def _describe_range(self) -> str:
+        """Nothing where there are no bounds."""
+        return super()._describe_range() if (self.min, self.max) != (None, None) else ""
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number, or a usage error."""
         number = float(super().convert(value, param, ctx))

@@ -16,8 +16,9 @@ from sv_toolkit.errors import DataError
 LARGEST_BATCH = (64, 10)  # speakers and utterances of each (Wan et al. 2018)
 ALL_SPEAKERS = 16  # so many or fewer are in every batch; of more, half are
 SHORT = 5.0  # percent of the utterances that may be shorter than a crop
-FEW = 10.0  # percent of the speakers that may have fewer utterances than a batch takes of each
-SHORTEST_CROP = 10  # frames
+FEW = 10.0  # percent of the speakers that may have fewer utterances than a batch takes of each ...
+WORTH = 0.5  # ... unless so large a share of those utterances is enough to keep them all
+SHORTEST_CROP = 10  # frames; utterances from here on take part, repeated until a crop is full
 LONG_WINDOW = 1000  # frames, ten seconds: networks with pooling over time take utterances whole
 
 
@@ -63,7 +64,7 @@ def fitting_tables(material: list[Material], start: dict[str, Any] | None = None
     size = FROM_WEIGHTS if start else next(size for limit, size in SIZES if total < limit)
     shortest_crop, longest_crop = zip(*(_crop(own, size.crop) for own in material))
     low, high = min(shortest_crop), min(longest_crop)
-    shortest = (low + high) // 2
+    shortest = max(min((low + high) // 2, *(_least(own) for own in material)), SHORTEST_CROP)
     batches = [_batch(own, shortest) for own in material]
     speakers, utterances = min(batch[0] for batch in batches), min(batch[1] for batch in batches)
     batch = {"num_speakers": speakers, "num_utterances": utterances, "min_frames": low, "max_frames": high, "shortest": shortest}
@@ -100,6 +101,11 @@ def _crop(material: Material, wanted: tuple[int, int]) -> tuple[int, int]:
     return max(min(wanted[0], high * wanted[0] // wanted[1]), 1), high
 
 
+def _least(material: Material) -> int:
+    """Frames of the shortest utterance that has any to speak of."""
+    return int(min(material.num_frames[material.num_frames >= SHORTEST_CROP], default=SHORTEST_CROP))
+
+
 def _batch(material: Material, shortest: int) -> tuple[int, int]:
     """Speakers and utterances of each, so that nearly every speaker can take part."""
     _, usable = np.unique(material.speaker[material.num_frames >= shortest], return_counts=True)
@@ -110,6 +116,8 @@ def _batch(material: Material, shortest: int) -> tuple[int, int]:
             f"{len(usable)} such ({len(np.unique(material.speaker))} speakers, {len(material.speaker)} utterances)"
         )
     utterances = int(np.clip(np.percentile(usable, FEW), 2, LARGEST_BATCH[1]))
+    if usable.min() >= WORTH * utterances:
+        utterances = min(int(usable.min()), utterances)
     speakers = int((usable >= utterances).sum())
     return (speakers if speakers <= ALL_SPEAKERS else min(max(speakers // 2, ALL_SPEAKERS), LARGEST_BATCH[0])), utterances
 

@@ -38,6 +38,21 @@ def test_nearly_every_speaker_and_utterance_takes_part(rng):
     assert (np.bincount(given.speaker[usable], minlength=100) >= batch.num_utterances).mean() >= 0.9
 
 
+def test_no_speaker_of_few_is_left_out_for_an_utterance_too_few():
+    speaker = np.repeat(np.arange(12), [7, *[8] * 11])
+    assert fitting_tables([Material(speaker, np.full(95, 150))])["batch"]["num_utterances"] == 7
+    speaker = np.repeat(np.arange(12), [2, *[8] * 11])
+    assert fitting_tables([Material(speaker, np.full(90, 150))])["batch"]["num_utterances"] == 8, "one that would starve the others is"
+
+
+def test_short_utterances_take_part():
+    frames = np.full(96, 150)
+    frames[[3, 50]] = 12
+    assert fitting_tables([Material(np.repeat(np.arange(12), 8), frames)])["batch"]["shortest"] == 12
+    frames[3] = 4
+    assert fitting_tables([Material(np.repeat(np.arange(12), 8), frames)])["batch"]["shortest"] == 12, "but not what is hardly there"
+
+
 def test_more_speakers_get_a_larger_network_longer_crops_and_more_steps():
     few, many = (fitting_tables([material(number, 20, 500)]) for number in (50, 500))
     assert few["network"]["hidden_size"] < many["network"]["hidden_size"]
