@@ -19,6 +19,7 @@ from torch import Tensor
 from sv_toolkit.data.feature_index import FeatureIndex, read_all
 from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ConfigError, plain
+from sv_toolkit.features.prepare import SMALLEST_DEVIATION
 from sv_toolkit.training.config import AugmentConfig
 from sv_toolkit.training.examples import Examples
 
@@ -102,6 +103,8 @@ class Augmentation:
             clean = crops.index_select(0, index)
             changed = self._changed(examples, places, starts, clean, rows, plan)
             offset.index_add_(0, index, moved_offset(clean, changed, examples.input.cmvn))
+            if examples.input.cmvn_variance:
+                gain.index_copy_(0, index, gain.index_select(0, index) * moved_gain(clean, changed, examples.input.cmvn))
             crops.index_copy_(0, index, changed)
         crops.sub_(offset[:, None]).mul_(gain[:, None])
         return mask(crops, plan.bands, plan.frames)
@@ -223,6 +226,14 @@ def moved_offset(clean: Tensor, changed: Tensor, cmvn: str) -> Tensor:
     if cmvn == "utterance":
         return moved
     return moved.mean(dim=1, keepdim=True).expand_as(moved) if cmvn == "level" else torch.zeros_like(moved)
+
+
+def moved_gain(clean: Tensor, changed: Tensor, cmvn: str) -> Tensor:
+    """By what factor the change moves the gain of a normalised variance, judged by the crop: `(num_crops, dim)`."""
+    if cmvn == "level":
+        ratio = clean.flatten(1).std(dim=1, correction=0) / changed.flatten(1).std(dim=1, correction=0).clamp(min=SMALLEST_DEVIATION)
+        return ratio[:, None].expand(-1, clean.shape[2])
+    return clean.std(dim=1, correction=0) / changed.std(dim=1, correction=0).clamp(min=SMALLEST_DEVIATION)
 
 
 def mask(frames: Tensor, bands: np.ndarray, times: np.ndarray) -> Tensor:

@@ -58,13 +58,16 @@ def test_silent_noise_changes_nothing(rng):
 
 @pytest.mark.parametrize("cmvn", ["level", "utterance"])
 @pytest.mark.parametrize("kind", ["noise", "bands"])
-def test_a_changed_crop_of_the_whole_utterance_is_normalized_as_a_changed_utterance(data, load, cmvn, kind, rng):
-    examples = load(data, InputConfig(cmvn=cmvn, scale=1.0))
+@pytest.mark.parametrize("variance", [False, True])
+def test_a_changed_crop_of_the_whole_utterance_is_normalized_as_a_changed_utterance(data, load, cmvn, kind, variance, rng):
+    examples = load(data, InputConfig(cmvn=cmvn, cmvn_variance=variance, scale=1.0))
     config = AugmentConfig(1.0, (0.0, 0.0)) if kind == "noise" else AugmentConfig(band_probability=1.0, band_kept=(0.5, 0.8))
     augment = Augmentation(config, [rng.normal(0, 1, (200, 6)).astype(np.float32)])
     piece = crops(augment, examples, [0], [0], int(examples.num_frames[0]), rng)[0]
     mean = piece.mean(axis=0) if cmvn == "utterance" else piece.mean()
     np.testing.assert_allclose(mean, 0, atol=1e-4)
+    if variance:
+        np.testing.assert_allclose(piece.std(axis=0) if cmvn == "utterance" else piece.std(), 1, rtol=1e-4)
 
 
 def test_without_noise_crops_come_through_unchanged(data, load, rng):
