@@ -18,8 +18,8 @@ from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, trials_format_opti
 def command(trials: Path, data: Path | None, train: Path | None, enroll_spk2utt: Path | None, trials_format: str) -> None:
     """Audit the trial list TRIALS and print its counts and its hash.
 
-    Finds unknown ids, duplicates, self-trials, pairs in both orders, labels that contradict utt2spk, and
-    speakers shared with training.  Exit status 1 if there is any.
+    Finds unknown ids, duplicates, self-trials, labels that contradict utt2spk, and speakers shared with training;
+    exit status 1 if there is any.  Pairs in both orders are a note.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def command(trials: Path, data: Path | None, train: Path | None, enroll_spk2utt:
     models = read_enrollment(enroll_spk2utt) if enroll_spk2utt is not None else None
     found = audit(listed, utt2spk, train_utt2spk, models)
     click.echo(describe(listed, found.counts))
-    for problem in found.problems:
-        click.echo(str(problem))
+    for problem in [*found.problems, *found.notes]:
+        click.echo(f"{'note: ' if problem in found.notes else ''}{problem}")
     if found.problems:
         raise DataError(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''} in {place(trials)}")

@@ -309,7 +309,11 @@ seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
 resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
 trials_format_option = click.option(
-    "--trials-format", type=click.Choice(["auto", "kaldi", "voxceleb"]), default="auto", show_default=True, help="Column order."
+    "--trials-format",
+    type=click.Choice(["auto", "kaldi", "voxceleb", "cnceleb", "sitw"]),
+    default="auto",
+    show_default=True,
+    help="Column order.",
 )
 num_bootstrap_option = click.option(
     "--num-bootstrap",

@@ -6,6 +6,7 @@ operations on the block's bytes.  Only a block that fails is looked at line by l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sv_toolkit.errors import DataError, shown
 from sv_toolkit.io.files import regular_file
 from sv_toolkit.io.tables import BOM, looks_binary, place
 
+logger = logging.getLogger("sv_toolkit")
 BLOCK = 1 << 22  # bytes; small enough that the words of a block stay in the processor's cache
 
 
@@ -35,17 +37,18 @@ class Block:
         return self.words[index :: self.num_columns]
 
 
-def read_blocks(path: Path, expected: dict[int, str]) -> Iterator[Block]:
+def read_blocks(path: Path, expected: dict[int, str], needs_newline: bool = True) -> Iterator[Block]:
     """The lines of `path`; the first one decides the number of columns.
 
     Args:
         expected: the allowed numbers of columns, and how a line then looks, for messages.
+        needs_newline: refuse a last line without one.  Lists as published end without; a number that was cut is still a number.
 
     Raises:
         DataError: names the first line that is wrong: `path:line`.
     """
     first_line, num_columns = 1, 0
-    for data in _whole_lines(path):
+    for data in _whole_lines(path, needs_newline):
         if not num_columns:
             num_columns = _count_columns(path, data, expected)
         words = data.split()
@@ -56,7 +59,7 @@ def read_blocks(path: Path, expected: dict[int, str]) -> Iterator[Block]:
         first_line += len(block)
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
+def _whole_lines(path: Path, needs_newline: bool) -> Iterator[bytes]:
     where = place(path)
     if path.is_dir() or not path.exists():
         raise DataError(f"{where}: {'is a directory, a file is needed' if path.is_dir() else 'no such file'}")
@@ -72,7 +75,10 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                 raise DataError(f"{where}: a line of more than {BLOCK} bytes; is this the right file?")
             if end:
                 yield data[:end]
-    if rest:
+    if rest and not needs_newline:
+        logger.warning("%s: no newline at the end; the last line is taken as whole: %s", where, shown(rest.decode("utf-8", "replace"), 60))
+        yield rest + b"\n"
+    elif rest:
         raise DataError(
             f"{where}: no newline at the end (last line {shown(rest.decode('utf-8', 'replace'), 40)}): the file may have been cut"
         )

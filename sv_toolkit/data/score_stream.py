@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.data.columns import Block, read_blocks
-from sv_toolkit.data.trials import KALDI_FORMS, SCORE_FORMS, VOXCELEB_FORMS, labels_of, numbers_of, refuse_unclear
+from sv_toolkit.data.trials import FORMATS, SCORE_FORMS, labels_of, numbers_of, refuse_unclear
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.tables import place
 
@@ -61,11 +61,11 @@ def read_score_chunks(trials: Path, scores: Path, format: str = "auto") -> Itera
 
 
 def _key_parts(path: Path, format: str) -> Iterator[_Part]:
-    shift = 1 if format == "voxceleb" else 0
-    for block in read_blocks(path, VOXCELEB_FORMS if format == "voxceleb" else KALDI_FORMS):
+    known = FORMATS[format]
+    for block in read_blocks(path, known.forms, needs_newline=False):
         if block.first_line == 1:
             refuse_unclear(path, block, format, need_keys=True)
-        yield _part(path, block, shift, labels_of(path, block, format))
+        yield _part(path, block, known.enroll, labels_of(path, block, format))
 
 
 def _score_parts(path: Path) -> Iterator[_Part]:

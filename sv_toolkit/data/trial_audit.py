@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from sv_toolkit.io.tables import place
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings, and the counts that a result should be read with."""
+    """Findings, the counts that a result should be read with, and notes: what is no fault, but should be known."""
 
     problems: list[Problem]
     counts: dict[str, int]
+    notes: list[Problem] = field(default_factory=list)
 
 
 def audit(
@@ -35,7 +36,7 @@ def audit(
         train_utt2spk: the same of the training data.
         models: enrollment model -> utterances; without it the left side names utterances, too.
     """
-    problems = _duplicates(trials) + _self_trials(trials, models) + _both_orders(trials)
+    problems = _duplicates(trials) + _self_trials(trials, models)
     counts = {"trials": len(trials), "enroll ids": len(trials.enroll_ids), "test ids": len(trials.test_ids)}
     if trials.is_target is not None:
         counts |= {"target": trials.num_targets, "nontarget": len(trials) - trials.num_targets}
@@ -50,7 +51,7 @@ def audit(
     if train_utt2spk is not None:
         used = set(trials.test_ids) | (set(trials.enroll_ids) if models is None else {key for keys in models.values() for key in keys})
         problems += _shared("utterances", used, set(train_utt2spk), trials)
-    return Audit(problems, counts)
+    return Audit(problems, counts, _both_orders(trials))
 
 
 def _first(trials: Trials, positions: np.ndarray, what: str, fix: str) -> list[Problem]:
@@ -84,7 +85,7 @@ def _both_orders(trials: Trials) -> list[Problem]:
     second = np.array([ids[key] for key in trials.test_ids], np.int64)[trials.test_index]
     unordered = np.minimum(first, second) * len(ids) + np.maximum(first, second)
     again = np.setdiff1d(repeated(unordered), repeated(trials.pair_codes))
-    return _first(trials, again, "earlier pairs in the other order", "delete one of the two: a symmetric score counts twice")
+    return _first(trials, again, "earlier pairs in the other order", "their scores count twice; published lists hold such pairs")
 
 
 def _enroll_speakers(

@@ -1,7 +1,8 @@
 """Trial lists and score files, joined by the pair and never by line order.
 
 A trial list in Kaldi's form has lines `enroll-id test-id target|nontarget` (the label may be missing on all
-lines); in VoxCeleb's form `1 enroll test`.  A score file has lines `enroll-id test-id score`.
+lines); in VoxCeleb's form `1 enroll test`.  A score file has lines `enroll-id test-id score`, perhaps with the label
+as a fourth word, as WeSpeaker writes it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,38 @@ from sv_toolkit.errors import DataError, plain, shown
 from sv_toolkit.io.files import whole_binary
 from sv_toolkit.io.tables import place
 
-FORMATS = ("auto", "kaldi", "voxceleb")
-KALDI_FORMS = {3: "'enroll-id test-id target|nontarget'", 2: "'enroll-id test-id'"}
-VOXCELEB_FORMS = {3: "'1|0 enroll-id test-id'"}
-SCORE_FORMS = {3: "'enroll-id test-id score'"}
 _LABELS = {b"target": 1, b"nontarget": 0}
 _DIGITS = {b"1": 1, b"0": 0}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write a trial list.
+
+    Attributes:
+        forms: how a line looks, for messages, by its number of words.
+        labels: the words for target (1) and nontarget (0).
+        enroll, test, label: which word is which.
+    """
+
+    forms: dict[int, str]
+    labels: dict[bytes, int]
+    enroll: int = 0
+    test: int = 1
+    label: int = 2
+
+
+KALDI = Format({3: "'enroll-id test-id target|nontarget'", 2: "'enroll-id test-id'"}, _LABELS)
+FORMATS = {
+    "auto": KALDI,
+    "kaldi": KALDI,
+    "voxceleb": Format({3: "'1|0 enroll-id test-id'"}, _DIGITS, enroll=1, test=2, label=0),
+    "cnceleb": Format({3: "'enroll-id test-id 1|0'"}, _DIGITS),
+    "sitw": Format({3: "'enroll-id test-id tgt|imp'"}, {b"tgt": 1, b"imp": 0}),
+}
+KALDI_FORMS, VOXCELEB_FORMS = KALDI.forms, FORMATS["voxceleb"].forms
+SCORE_FORMS = {3: "'enroll-id test-id score'", 4: "'enroll-id test-id score label'"}
+ALL_LABELS = {word: value for known in FORMATS.values() for word, value in known.labels.items()}
 _CHUNK = 1 << 20  # lines put together at a time
 
 
@@ -113,7 +140,7 @@ def read_trials(path: Path, format: str = "auto", need_keys: bool = False, uniqu
     """The trial list at `path`.
 
     Args:
-        format: "kaldi", "voxceleb", or "auto": Kaldi's, unless the first line could be VoxCeleb's.
+        format: one of `FORMATS`; "auto" is Kaldi's, unless the first line could be VoxCeleb's.
         need_keys: refuse a list without labels.
         unique: refuse a pair that stands twice.
 
@@ -125,14 +152,14 @@ def read_trials(path: Path, format: str = "auto", need_keys: bool = False, uniqu
     path = Path(path)
     enroll, test = Indexer(), Indexer()
     firsts, seconds, labels = [], [], []
-    shift = 1 if format == "voxceleb" else 0
-    for block in read_blocks(path, VOXCELEB_FORMS if format == "voxceleb" else KALDI_FORMS):
+    known = FORMATS[format]
+    for block in read_blocks(path, known.forms, needs_newline=False):
         if block.first_line == 1:
             refuse_unclear(path, block, format, need_keys)
         if block.num_columns == 3:  # first: an id in the place of a label must not become an id
             labels.append(labels_of(path, block, format))
-        firsts.append(enroll.indices(block.column(shift)))
-        seconds.append(test.indices(block.column(shift + 1)))
+        firsts.append(enroll.indices(block.column(known.enroll)))
+        seconds.append(test.indices(block.column(known.test)))
     if not firsts:
         raise DataError(f"{place(path)}: is empty: no trials")
     is_target = np.concatenate(labels) if labels else None
@@ -157,8 +184,8 @@ def refuse_unclear(path: Path, block: Block, format: str, need_keys: bool) -> No
 
 def labels_of(path: Path, block: Block, format: str) -> np.ndarray:
     """`(len(block),)` bool: which trials of a block of three columns are targets."""
-    known, column = (_DIGITS, 0) if format == "voxceleb" else (_LABELS, 2)
-    words = block.column(column)
+    known = FORMATS[format].labels
+    words = block.column(FORMATS[format].label)
     try:
         return np.fromiter(map(known.__getitem__, words), bool, len(words))
     except KeyError:
@@ -167,7 +194,10 @@ def labels_of(path: Path, block: Block, format: str) -> np.ndarray:
         got = shown(words[bad[0] - block.first_line].decode("utf-8", "replace"))
         more = f" (also {', '.join(place(path, line) for line in bad[1:3])}{', ...' if len(bad) > 3 else ''})" if bad[1:] else ""
         hint = "; is this a header line?" if bad == [1] else ""
-        if len(bad) == len(words) and known is _LABELS and np.isfinite(_number(words[0])):
+        others = [name for name, other in FORMATS.items() if other.label == FORMATS[format].label and words[0] in other.labels]
+        if len(bad) == len(words) and others:
+            hint = f"; --trials-format {others[-1]} reads {FORMATS[others[-1]].forms[3]}"
+        elif len(bad) == len(words) and known is _LABELS and np.isfinite(_number(words[0])):
             hint = "; these are scores: the trial list comes first, then the scores"
         raise DataError(f"{place(path, bad[0])}: the label must be {names}, got {got}{more}{hint}") from None
 
@@ -236,15 +266,40 @@ def read_scores(path: Path, trials: Trials) -> np.ndarray:
     """
     path = Path(path)
     enroll, test = Lookup.of(trials.enroll_ids), Lookup.of(trials.test_ids)
-    codes, scores = [], []
+    codes, scores, labels = [], [], []
     for block in read_blocks(path, SCORE_FORMS):
         scores.append(numbers_of(path, block))
+        if block.num_columns == 4:
+            labels.append(score_labels(path, block))
         first, second = enroll.indices(block.column(0)), test.indices(block.column(1))
         known = (first >= 0) & (second >= 0)
         codes.append(np.where(known, first.astype(np.int64) * len(trials.test_ids) + second, -1))
     if not codes:
         raise DataError(f"{place(path)}: is empty: no scores")
-    return _aligned(path, np.concatenate(codes), np.concatenate(scores), trials)
+    all_codes = np.concatenate(codes)
+    if labels and trials.is_target is not None:
+        _refuse_other_labels(path, _aligned(path, all_codes, np.concatenate(labels), trials), trials)
+    return _aligned(path, all_codes, np.concatenate(scores), trials)
+
+
+def score_labels(path: Path, block: Block) -> np.ndarray:
+    """The fourth column of a block of scores, `(len(block),)` bool: which are of targets, in the words of any format."""
+    words = block.column(3)
+    bad = next((i for i, word in enumerate(words) if word not in ALL_LABELS), None)
+    if bad is not None:
+        got = shown(words[bad].decode("utf-8", "replace"))
+        known = ", ".join(word.decode() for word in ALL_LABELS)
+        raise DataError(f"{place(path, block.first_line + bad)}: the fourth word must be a label ({known}), got {got}")
+    return np.fromiter(map(ALL_LABELS.__getitem__, words), bool, len(words))
+
+
+def _refuse_other_labels(path: Path, labels: np.ndarray, trials: Trials) -> None:
+    wrong = np.flatnonzero(labels != trials.is_target)
+    if len(wrong):
+        raise DataError(
+            f"{place(path)}: {len(wrong)} labels are not those of {place(trials.path)}, the first of {trials.pair(int(wrong[0]))}; "
+            "these scores were made for another list"
+        )
 
 
 def read_scored(path: Path) -> tuple[Trials, np.ndarray]:

@@ -39,7 +39,9 @@ def test_a_good_list_has_counts_and_no_problem():
     ],
 )
 def test_a_bad_line_is_one_finding_at_its_place(line, words):
-    problems = [str(problem) for problem in audit(trials(*GOOD, line), SPEAKERS).problems]
+    found = audit(trials(*GOOD, line), SPEAKERS)
+    problems = [str(problem) for problem in [*found.problems, *found.notes]]
+    assert bool(found.notes) == ("other order" in words)
     assert len(problems) == bool(words), problems
     assert all(word in problems[0] for word in words), problems
 
@@ -66,7 +68,7 @@ def test_models_stand_for_their_speaker():
 def test_lists_without_labels_are_audited_too():
     listed = make([("a-1", "a-2"), ("a-2", "a-1")], None, Path("trials"))
     found = audit(listed, SPEAKERS)
-    assert len(found.problems) == 1
+    assert not found.problems and len(found.notes) == 1
     assert "target" not in found.counts
 
 

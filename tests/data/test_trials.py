@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -96,7 +97,10 @@ def test_blocks_give_the_same_as_one_piece(tmp_path, monkeypatch, rng):
         ("a b target\na b nontarget\n", r"trials:2: duplicate trial a b"),
         ("a b target\r\nc d target\r\n", r"trials:1: .*CRLF.*sed"),
         ("a b target\n\nc d target\n", r"trials:2: blank line"),
-        ("a b target\nc d target", r"no newline at the end .*'c d target'.* cut"),
+        ("a b target\nc d targ", r"trials:2: the label must be target or nontarget, got 'targ'"),
+        ("a b target\nc d", r"trials:2: .*got 2 fields"),
+        ("a b tgt\nc d imp\n", r"trials:1: the label must be .*--trials-format sitw reads 'enroll-id test-id tgt\|imp'"),
+        ("a b 1\nc d 0\n", r"trials:1: the label must be .*--trials-format cnceleb"),
         ("1 a b\n0 a c\n", r"trials:1: .*VoxCeleb.*--trials-format voxceleb"),
         ("enroll test label\n", r"trials:1: .*'label'; is this a header line\?"),
         (b"\xef\xbb\xbfa b target\n", r"trials:1: .*BOM"),
@@ -205,3 +209,38 @@ def test_a_score_file_alone_is_read_as_strictly(tmp_path, text, message):
     (tmp_path / "scores").write_text(text)
     with pytest.raises(DataError, match=message):
         read_scored(tmp_path / "scores")
+
+
+def test_a_last_line_without_newline_is_read_and_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
+    (tmp_path / "trials").write_text("1 a b\n0 a c")
+    assert len(read_trials(tmp_path / "trials", "voxceleb")) == 2
+    assert "no newline at the end; the last line is taken as whole: '0 a c'" in caplog.text
+
+
+@pytest.mark.parametrize(("format", "words"), [("sitw", ("tgt", "imp")), ("cnceleb", ("1", "0")), ("kaldi", ("target", "nontarget"))])
+def test_labels_of_other_lists_are_read_by_name(tmp_path, format, words):
+    (tmp_path / "trials").write_text(f"b y {words[0]}\na x {words[1]}\n")
+    found = read_trials(tmp_path / "trials", format)
+    assert found.is_target.tolist() == [True, False] and found.pair(0) == "b y"
+
+
+def test_scores_with_the_label_as_a_fourth_word_are_read_where_it_is_that_of_the_list(tmp_path):
+    (tmp_path / "trials").write_text("b y target\na x nontarget\n")
+    trials = read_trials(tmp_path / "trials")
+    for labels in (("nontarget", "target"), ("0", "1"), ("imp", "tgt")):
+        (tmp_path / "scores").write_text(f"a x 0.25 {labels[0]}\nb y 0.5 {labels[1]}\n")
+        assert read_scores(tmp_path / "scores", trials).tolist() == [0.5, 0.25]
+    (tmp_path / "scores").write_text("a x 0.25 target\nb y 0.5 target\n")
+    with pytest.raises(DataError, match="1 labels are not those of .*trials, the first of a x; these scores were made for another list"):
+        read_scores(tmp_path / "scores", trials)
+    (tmp_path / "scores").write_text("a x 0.25 no\nb y 0.5 target\n")
+    with pytest.raises(DataError, match="scores:1: the fourth word must be a label"):
+        read_scores(tmp_path / "scores", trials)
+
+
+def test_a_score_that_may_have_been_cut_is_refused(tmp_path):
+    (tmp_path / "trials").write_text("a x target\n")
+    (tmp_path / "scores").write_text("a x 0.2")
+    with pytest.raises(DataError, match="no newline at the end .*may have been cut"):
+        read_scores(tmp_path / "scores", read_trials(tmp_path / "trials"))
