@@ -10,8 +10,9 @@ import pytest
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import OutputError, TooManyBadError
 from sv_toolkit.io.archives import ScpReader, write_ark_scp
+from sv_toolkit.io.parts import Join, Part
 from sv_toolkit.training.index import PER_BAND, SCALARS, index_part, joined
-from sv_toolkit.training.index_store import ensure_index, index_folder, load_index, no_progress
+from sv_toolkit.training.index_store import ensure_index, index_folder, join_index, load_index, no_progress, write_index_part
 
 ARRAYS = (*SCALARS, *PER_BAND, "rows")
 
@@ -135,3 +136,39 @@ def test_the_manifest_says_what_was_counted(index):
     folder, _ = ensure_index(index, True, 0, no_progress)
     counts = json.loads((folder / "index.manifest.json").read_text())["counts"]
     assert counts == {"utterances": 24, "bad": 0, "frames": int(whole(index).num_frames.sum())}
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_parts_joined_are_the_bytes_of_the_whole(index, monkeypatch, count):
+    monkeypatch.setattr("sv_toolkit.training.index_store.PART", 5)
+    folder, _ = ensure_index(index, True, 0, no_progress)
+    whole_bytes = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "index.manifest.json").unlink()
+    for number in range(count, 0, -1):
+        write_index_part(index, True, Part(number, count), 1, lambda _: None)
+    assert join_index(index, True, Join(count), 0) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole_bytes
+    assert not list(index.path.glob("*parts*"))
+    assert join_index(index, True, Join(count), 0) == folder  # again: done
+
+
+def test_a_missing_part_is_named_and_a_part_that_was_cut_short_goes_on(index, monkeypatch):
+    monkeypatch.setattr("sv_toolkit.training.index_store.PART", 5)
+    for number in (1, 3):
+        write_index_part(index, True, Part(number, 3), 1, lambda _: None)
+    with pytest.raises(OutputError, match="2 of 5 stretches of 5 utterances are missing; run --part 2/3 again"):
+        join_index(index, True, Join(3), 0)
+    ticks = []
+    write_index_part(index, True, Part(1, 3), 1, ticks.append)
+    assert ticks == []
+    write_index_part(index, True, Part(2, 3), 1, ticks.append)
+    assert sum(ticks) == 9
+    same(load_index(join_index(index, True, Join(3), 0), 24, 6), whole(index))
+
+
+def test_parts_of_other_features_are_not_joined(data, index, monkeypatch):
+    for number in (1, 2):
+        write_index_part(index, True, Part(number, 2), 1, lambda _: None)
+    damage(data, "s01-u1")
+    with pytest.raises(OutputError, match="are missing"):
+        join_index(FeatureIndex(data, need_vad=True), True, Join(2), 1)
