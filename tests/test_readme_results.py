@@ -1,4 +1,4 @@
-"""The README's table of results says what the recipes' RESULTS.md say, which commands have printed."""
+"""The tables of results in README and docs/results.md say what the recipes' RESULTS.md say, which commands have printed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from sv_toolkit.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = re.findall(r"^\| (egs/\S+) \|(.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md")}
+ROWS = [row for page in PAGES.values() for row in re.findall(r"^\| (egs/\S+) \|(.*)$", page, re.MULTILINE)]
 
 
-def test_the_table_is_there():
-    assert len({recipe for recipe, _ in ROWS}) >= 3
+@pytest.mark.parametrize("page", PAGES)
+def test_the_table_is_there(page):
+    assert len(set(re.findall(r"^\| (egs/\S+) \|", PAGES[page], re.MULTILINE))) >= 3
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")) if "://" not in target]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_every_command_stands_in_the_table_of_commands():
+    table = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"`{name}" not in table] == []
 
 
 @pytest.mark.parametrize(("recipe", "row"), ROWS, ids=[f"{recipe}{number}" for number, (recipe, _) in enumerate(ROWS)])
