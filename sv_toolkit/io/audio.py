@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.errors import AudioError, SvError, plain
-from sv_toolkit.io.audio_files import not_finite, num_frames, open_regular, opened_sound, soundfile_classes
+from sv_toolkit.io.audio_files import archived, not_finite, num_frames, open_regular, opened_sound, soundfile_classes
 from sv_toolkit.io.audio_headers import truncated
 
 MAX_DURATION = 36_000.0  # seconds; ten hours are 2.3 GB at 16 kHz
@@ -87,8 +87,8 @@ def read_waveform(request: AudioRequest) -> Waveform:
         AudioError: names the place and the reason, not the utterance.
     """
     try:
-        with _opened(request) as handle:
-            return _read(request, handle)
+        with _opened(request) as (handle, offset):
+            return _read(request, handle, offset)
     except AudioError as error:
         reason = str(error)
     except MemoryError:
@@ -98,15 +98,17 @@ def read_waveform(request: AudioRequest) -> Waveform:
 
 
 @contextlib.contextmanager
-def _opened(request: AudioRequest) -> Iterator[int]:
+def _opened(request: AudioRequest) -> Iterator[tuple[int, int]]:
+    """Handle of a file, and where in it the recording begins."""
     path = request.path.strip()
     if "|" in (path[:1], path[-1:]):
         with _piped(path, request.allow_pipes) as handle:
-            yield handle
+            yield handle, 0
         return
-    handle = open_regular(path)
+    file, offset = archived(path)
+    handle = open_regular(file)
     try:
-        yield handle
+        yield handle, offset
     finally:
         os.close(handle)
 
@@ -133,8 +135,8 @@ def _piped(command: str, is_allowed: bool) -> Iterator[int]:
         yield output.fileno()
 
 
-def _read(request: AudioRequest, handle: int) -> Waveform:
-    with opened_sound(handle) as sound:
+def _read(request: AudioRequest, handle: int, offset: int) -> Waveform:
+    with opened_sound(handle, offset) as sound:
         _check_sound(sound, request)
         samples = _decode(sound, request)
     waveform = _judged(samples, sound.subtype)

@@ -17,6 +17,7 @@ from sv_toolkit.errors import AudioError, SvError, plain
 from sv_toolkit.io.audio_headers import Stream, check_length, check_mp3, not_audio, open_stream
 
 FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
+IN_ARCHIVES = (b"RIFF", b"fLaC")  # recordings that say how long they are; what follows them is another one
 MIN_RATE, MAX_RATE = 1000, 768_000
 _FLOATS = ("FLOAT", "DOUBLE")  # codings that can hold what is no number
 _BLOCK = 1 << 20
@@ -39,9 +40,10 @@ def read_header(path: str) -> Header:
     Raises:
         AudioError: with the reason alone.
     """
-    handle = open_regular(path)
+    file, offset = archived(path)
+    handle = open_regular(file)
     try:
-        with opened_sound(handle) as sound:
+        with opened_sound(handle, offset) as sound:
             total = num_frames(sound)
             if sound.subtype in _FLOATS:
                 _refuse_not_finite(sound)
@@ -57,9 +59,10 @@ def check_flac_end(path: str) -> None:
         AudioError: with the reason alone.
     """
     soundfile, _ = soundfile_classes()
-    handle = open_regular(path)
+    file, offset = archived(path)
+    handle = open_regular(file)
     try:
-        with opened_sound(handle) as sound:
+        with opened_sound(handle, offset) as sound:
             total = num_frames(sound)
             if sound.format == "FLAC" and total:
                 sound.seek(total - 1)
@@ -68,6 +71,14 @@ def check_flac_end(path: str) -> None:
         raise AudioError(f"damaged or truncated: {plain(error.error_string)}; copy or download it again") from None
     finally:
         os.close(handle)
+
+
+def archived(path: str) -> tuple[str, int]:
+    """File and first byte of a recording: `x.ark:1234` is one in an archive, as Kaldi's wav-copy writes it, unless a file has that name."""
+    file, colon, offset = path.rpartition(":")
+    if colon and offset.isdecimal() and offset.isascii() and len(offset) < 19 and not os.path.lexists(path):
+        return file, int(offset)
+    return path, 0
 
 
 def open_regular(path: str) -> int:
@@ -86,8 +97,8 @@ def open_regular(path: str) -> int:
 
 
 @contextlib.contextmanager
-def opened_sound(handle: int) -> Iterator[Any]:
-    """The open file as soundfile reads it, its header checked.
+def opened_sound(handle: int, offset: int = 0) -> Iterator[Any]:
+    """The open file, or the recording that begins at a byte of an archive, as soundfile reads it, its header checked.
 
     Raises:
         AudioError: it was cut, is of another format, or holds nothing; with the reason alone.
@@ -95,7 +106,11 @@ def opened_sound(handle: int) -> Iterator[Any]:
     size = os.fstat(handle).st_size
     if size == 0:
         raise AudioError("empty file (0 bytes)")
-    stream = open_stream(handle, size)
+    if offset >= size:
+        raise AudioError(f"the archive has {size} bytes, none at {offset}: it was cut, or is another one")
+    stream = open_stream(handle, size, offset)
+    if offset and stream.head[:4] not in IN_ARCHIVES:
+        raise AudioError(f"no WAV or FLAC recording begins at byte {offset} of the archive; write archive and wav.scp again")
     patches = check_length(stream)
     with _sound(stream, patches) as sound:
         if sound.format not in FORMATS:
@@ -154,7 +169,7 @@ def soundfile_classes() -> Any:
 def _sound(stream: Stream, patches: dict[int, bytes]) -> Any:
     soundfile, forward = soundfile_classes()
     try:
-        if patches:
+        if patches or stream.base:
             return forward(_Patched(stream, patches))
         os.lseek(stream.handle, 0, os.SEEK_SET)
         return forward(stream.handle, closefd=False)
@@ -163,7 +178,7 @@ def _sound(stream: Stream, patches: dict[int, bytes]) -> Any:
 
 
 class _Patched(io.RawIOBase):
-    """A file with a few bytes replaced."""
+    """A file with a few bytes replaced, or one in an archive."""
 
     def __init__(self, stream: Stream, patches: dict[int, bytes]) -> None:
         self.stream, self.patches, self.position = stream, patches, 0
@@ -179,7 +194,7 @@ class _Patched(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        data = bytearray(os.pread(self.stream.handle, len(buffer), self.position))
+        data = bytearray(os.pread(self.stream.handle, len(buffer), self.stream.base + self.position))
         for offset, patch in self.patches.items():
             for i, value in enumerate(patch, offset - self.position):
                 if 0 <= i < len(data):

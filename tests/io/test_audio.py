@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,8 @@ from recordings import CODINGS, NAMES, RATE, read, recording_maker, refusal, req
 
 from sv_toolkit.errors import AudioError, SvError
 from sv_toolkit.io import audio, audio_files
-from sv_toolkit.io.audio import read_waveform
+from sv_toolkit.io.audio import AudioRequest, read_waveform
+from sv_toolkit.io.audio_files import read_header
 
 make = pytest.fixture(recording_maker, name="make")
 
@@ -249,3 +251,37 @@ def test_real_recordings_agree_with_soundfile(corpora):
         expected, _ = soundfile.read(path, dtype="float32")
         assert np.array_equal(read(path), expected)
         assert np.array_equal(read(path, start=0.1, end=0.5), expected[1600:8000])
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC"])
+def test_recordings_in_an_archive_are_read_from_their_byte(tmp_path, rng, container):
+    """As Kaldi's wav-copy and ESPnet write them: `key RIFF...key RIFF...`."""
+    expected, places = [], []
+    with open(tmp_path / "w.ark", "wb") as archive:
+        for number in range(3):
+            samples = (rng.normal(0, 0.1, 1000 + 300 * number) * 32768).astype(np.int16)
+            stream = io.BytesIO()
+            soundfile.write(stream, samples, 16_000, format=container)
+            archive.write(f"u{number} ".encode())
+            places.append(archive.tell())
+            archive.write(stream.getvalue())
+            expected.append(samples / 32768)
+    for place, samples in zip(places, expected):
+        path = f"{tmp_path}/w.ark:{place}"
+        found = read_waveform(AudioRequest(path, "", path, sample_rate=16_000)).samples
+        np.testing.assert_allclose(found, samples, atol=1e-7)
+        assert read_header(path).duration == pytest.approx(len(samples) / 16_000)
+    part = AudioRequest(f"{tmp_path}/w.ark:{places[1]}", "", "x", start=0.01, end=0.02, sample_rate=16_000)
+    np.testing.assert_allclose(read_waveform(part).samples, expected[1][160:320], atol=1e-7)
+
+
+@pytest.mark.parametrize(("offset", "message"), [(7, "no WAV or FLAC recording begins at byte 7"), (10**6, "has .* bytes, none at 1000000")])
+def test_a_wrong_byte_of_an_archive_is_an_error(tmp_path, offset, message):
+    soundfile.write(tmp_path / "w.ark", np.zeros(1000) + 0.1, 16_000, format="WAV")
+    with pytest.raises(AudioError, match=message):
+        read_header(f"{tmp_path}/w.ark:{offset}")
+
+
+def test_a_file_whose_name_ends_in_a_number_is_itself(tmp_path):
+    soundfile.write(tmp_path / "take:7", np.full(1000, 0.1), 16_000, format="WAV")
+    assert read_header(f"{tmp_path}/take:7").duration == pytest.approx(1000 / 16_000)
