@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from sv_toolkit.data.consistency import index_problems, recording_problems, wav_problems
-from sv_toolkit.data.forms import BASE_TABLES, REQUIRED, Segment, directory_problems, is_pipe, load, parse_values, refuse
+from sv_toolkit.data.forms import (
+    BASE_TABLES,
+    REQUIRED,
+    Segment,
+    directory_problems,
+    foreign_tables,
+    ids_of,
+    is_pipe,
+    load,
+    parse_values,
+    refuse,
+)
 from sv_toolkit.data.skipped import read_skipped, write_skipped
 from sv_toolkit.errors import DataError
 from sv_toolkit.io.files import make_directory
@@ -167,12 +178,12 @@ def restrict(source: DataDir, keep: Iterable[str], names: Iterable[str] = BASE_T
     utterances = source.utt2spk.keys() & set(keep)
     speakers = {source.utt2spk[key] for key in utterances}
     recordings = {source.segments[key].recording_id if key in source.segments else key for key in utterances}
-    wanted = {"wav.scp": recordings, "reco2file_and_channel": recordings, "spk2gender": speakers}
+    wanted = {"recording": recordings, "speaker": speakers, "utterance": utterances}
     tables = {}
     for name in names:
         table = source.table(name)
         if table is not None:
-            ids = wanted.get(name, utterances)
+            ids = wanted[ids_of(name)]
             tables[name] = {key: value for key, value in table.items() if key in ids}
     return {name: table for name, table in tables.items() if table}
 
@@ -183,8 +194,9 @@ def copy_tables(source: DataDir, out: Path, keep: Iterable[str], extra_names: It
     Args:
         extra_names: further tables by utterance, for example feats.scp.
     """
-    tables = restrict(source, keep, [*BASE_TABLES, *extra_names])
-    for name in [*BASE_TABLES, *extra_names]:
+    names = [*BASE_TABLES, *foreign_tables(source.path), *extra_names]
+    tables = restrict(source, keep, names)
+    for name in names:
         if name not in tables and Path(out).resolve() != source.path.resolve():
             (Path(out) / name).unlink(missing_ok=True)  # of an earlier run: it would change what an utterance is
     write_data_dir(out, tables)

@@ -13,7 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sv_toolkit.data.data_dir import invert
-from sv_toolkit.data.forms import BY_UTTERANCE, DERIVED, FORMS, PARSERS, REQUIRED, directory_problems, is_pipe, parse_values, refuse
+from sv_toolkit.data.forms import (
+    BY_UTTERANCE,
+    DERIVED,
+    FORMS,
+    PARSERS,
+    REQUIRED,
+    directory_problems,
+    foreign_tables,
+    form_of,
+    ids_of,
+    is_pipe,
+    parse_values,
+    refuse,
+)
 from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.files import regular_file
@@ -78,7 +91,8 @@ def plan_fix(path: Path, bad_audio: Audio | None = None) -> Plan:
     refuse(directory_problems(path))
     refuse_odd_files(path, FORMS)
     plan = Plan()
-    tables = {name: table for name in FORMS if name != "spk2utt" and (table := _clean_table(path / name, plan)) is not None}
+    names = [name for name in (*FORMS, *foreign_tables(path)) if name != "spk2utt"]
+    tables = {name: table for name in names if (table := _clean_table(path / name, plan)) is not None}
     for name in REQUIRED:
         if name not in tables:
             raise DataError(f"{place(path / name)}: missing or without any good line; a data directory cannot be mended without it")
@@ -107,7 +121,7 @@ def _clean_table(path: Path, plan: Plan) -> Table | None:
         plan.drop(path.name, place(path), "binary data, the file goes" if data.strip() else "empty, the file goes")
         plan.texts[path.name] = None
         return None
-    lines = list(parse_lines(data, FORMS[path.name]))
+    lines = list(parse_lines(data, form_of(path.name)))
     if not data.endswith(b"\n") and not lines[-1].fault:
         cut = lines.pop()
         plan.drop(cut.key, place(path, cut.number), "last line without a newline: it may have been cut")
@@ -189,9 +203,9 @@ def _keep_those(keep: set[str], good: set[str], table: Table, plan: Plan) -> set
 def _write_plan(tables: dict[str, Table], keep: set[str], plan: Plan) -> None:
     utt2spk = tables["utt2spk"]
     recordings, speakers = {_recording(key, tables) for key in keep}, {utt2spk[key] for key in keep}
-    of_file = {"wav.scp": recordings, "reco2file_and_channel": recordings, "spk2gender": speakers}
+    ids = {"recording": recordings, "speaker": speakers, "utterance": keep}
     for name, table in tables.items():
-        wanted = of_file.get(name, keep)
+        wanted = ids[ids_of(name)]
         for key in sorted(table.keys() - wanted - plan.gone):
             plan.drop(key, table.where(key), "belongs to no utterance that stays")
         plan.texts[name] = format_table({key: table[key] for key in table.keys() & wanted}) or None

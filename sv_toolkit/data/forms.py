@@ -35,6 +35,7 @@ BY_UTTERANCE = ("utt2spk", "utt2lang", "utt2session", "utt2keyword", "utt2device
 DERIVED = ("feats.scp", "vad.scp", "utt2num_frames")  # made by extraction; tables that describe the recordings are not among them
 BASE_TABLES = ("wav.scp", "segments", *BY_UTTERANCE, "spk2gender", "reco2file_and_channel")
 REQUIRED = ("wav.scp", "utt2spk")
+_FOREIGN = re.compile(r"text|(utt|spk|reco)2\w+|cmvn\.scp", re.ASCII)  # tables of Kaldi's scripts that nothing here reads
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CHANNELS = {"A": 0, "B": 1}
@@ -66,8 +67,25 @@ def load(path: Path) -> Table:
 
 def check(path: Path) -> tuple[Table, list[Problem]]:
     """`io.tables.check_table` with the form that the file name asks for."""
-    form = FORMS.get(path.name, Form())
+    form = form_of(path.name)
     return check_table(path, min_fields=form.min_fields, max_fields=form.max_fields, names=form.names)
+
+
+def form_of(name: str) -> Form:
+    """How a line of the file `name` looks; a transcription may be empty."""
+    return FORMS.get(name, Form(1 if name == "text" else 2))
+
+
+def foreign_tables(path: Path) -> list[str]:
+    """Tables of a data directory that nothing here reads, sorted: they are carried along and filtered like the others."""
+    return sorted(file.name for file in path.iterdir() if file.name not in FORMS and _FOREIGN.fullmatch(file.name) and file.is_file())
+
+
+def ids_of(name: str) -> str:
+    """What the ids of a table are: "utterance", "speaker" or "recording"."""
+    if name.startswith("spk2") or name == "cmvn.scp":
+        return "speaker"
+    return "recording" if name == "wav.scp" or name.startswith("reco2") else "utterance"
 
 
 def refuse(problems: list[Problem]) -> None:

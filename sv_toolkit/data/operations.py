@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir, restrict
-from sv_toolkit.data.forms import BASE_TABLES, DERIVED, is_pipe, parse_duration, parse_speed
+from sv_toolkit.data.forms import BASE_TABLES, DERIVED, foreign_tables, ids_of, is_pipe, parse_duration, parse_speed
 from sv_toolkit.data.skipped import read_skipped
 from sv_toolkit.errors import AudioError, DataError, examples, plain
 from sv_toolkit.io.audio_files import read_header
 from sv_toolkit.io.tables import Table, place, read_table
 
 ALL_TABLES = (*BASE_TABLES, *DERIVED)
-BY_SPEAKER = ("spk2utt", "spk2gender")  # tables whose ids are speakers
+OF_FEATURES = (*DERIVED, "cmvn.scp")  # a sped-up copy has others
 PARTIAL_TABLES = {"reco2file_and_channel": None, "utt2speed": "1"}  # may lack ids; the value that they then stand for
 
 Tables = dict[str, dict[str, str]]
@@ -33,7 +33,7 @@ def read_source(path: Path) -> DataDir:
 
 def tables_of(data: DataDir) -> Tables:
     """All tables of `data` that this toolkit knows."""
-    found = {name: data.table(name) for name in ALL_TABLES}
+    found = {name: data.table(name) for name in (*ALL_TABLES, *foreign_tables(data.path))}
     return {name: dict(table) for name, table in found.items() if table is not None}
 
 
@@ -56,7 +56,8 @@ def combine(sources: Sequence[DataDir]) -> Tables:
     """
     if any(data.segments for data in sources):
         sources = [data if data.segments else with_segments(data) for data in sources]
-    return {name: table for name in ALL_TABLES if (table := _joined(name, sources))}
+    foreign = sorted({name for data in sources for name in foreign_tables(data.path)})
+    return {name: table for name in (*ALL_TABLES, *foreign) if (table := _joined(name, sources))}
 
 
 def with_segments(data: DataDir) -> DataDir:
@@ -190,7 +191,7 @@ def _choose(items: list[str], count: int, what: str, rng: np.random.Generator | 
 
 def subset(data: DataDir, utterances: Iterable[str]) -> Tables:
     """The tables cut down to `utterances`, with what was extracted for them."""
-    return restrict(data, utterances, ALL_TABLES)
+    return restrict(data, utterances, (*ALL_TABLES, *foreign_tables(data.path)))
 
 
 def split(data: DataDir, num_parts: int, by_utterance: bool = False) -> list[list[str]]:
@@ -228,7 +229,7 @@ def perturb_speed(data: DataDir, factors: Sequence[float], include_original: boo
     Raises:
         DataError: an id of a copy is taken, or a factor leaves the range that reading supports.
     """
-    source = {name: table for name, table in tables_of(data).items() if name not in DERIVED}
+    source = {name: table for name, table in tables_of(data).items() if name not in OF_FEATURES}
     copies = [_sped_up(source, factor, same_speakers) for factor in factors]
     if include_original:
         copies.append({**source, "utt2speed": source.get("utt2speed", dict.fromkeys(data.utt2spk, "1"))})
@@ -247,15 +248,17 @@ def _sped_up(source: Tables, factor: float, same_speakers: bool) -> Tables:
         return key if same_speakers else renamed(key)
 
     copy = {
-        name: {(speaker if name in BY_SPEAKER else renamed)(key): value for key, value in table.items()} for name, table in source.items()
+        name: {(speaker if ids_of(name) == "speaker" else renamed)(key): value for key, value in table.items()}
+        for name, table in source.items()
     }
     copy["utt2spk"] = {key: speaker(value) for key, value in copy["utt2spk"].items()}
     if "segments" in copy:
         copy["segments"] = {key: _first_word(renamed, value) for key, value in copy["segments"].items()}
     before = source.get("utt2speed", {})
     copy["utt2speed"] = {renamed(key): _speed_text(parse_speed(before.get(key, "1")) * factor, key) for key in source["utt2spk"]}
-    if "utt2dur" in copy:
-        copy["utt2dur"] = {key: f"{parse_duration(value) / factor:.4f}" for key, value in copy["utt2dur"].items()}
+    for name in ("utt2dur", "reco2dur"):
+        if name in copy:
+            copy[name] = {key: f"{parse_duration(value) / factor:.4f}" for key, value in copy[name].items()}
     return copy
 
 

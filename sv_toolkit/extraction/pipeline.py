@@ -18,7 +18,7 @@ from typing import Any
 from sv_toolkit import __version__
 from sv_toolkit.data.data_dir import DataDir, Utterance, copy_tables, read_skipped, write_skipped
 from sv_toolkit.data.digests import INDICES, tables_digest
-from sv_toolkit.data.forms import BASE_TABLES
+from sv_toolkit.data.forms import BASE_TABLES, foreign_tables
 from sv_toolkit.errors import OutputError, plain
 from sv_toolkit.io.audio import AudioRequest
 from sv_toolkit.io.files import loose_permissions, make_directory
@@ -122,7 +122,7 @@ class Extraction:
     def job(self, data: Path, out: Path) -> dict[str, Any]:
         """What the manifest in `out` says was asked for; tables that are copied there are a part of the work."""
         is_copied = self.is_data_dir and not is_same(data, out)
-        names = (*self.inputs, *BASE_TABLES) if is_copied else self.inputs
+        names = (*self.inputs, *BASE_TABLES, *foreign_tables(data)) if is_copied else self.inputs
         digests = tables_digest(data, names, (*self.indices, *self.copied) if is_copied else self.indices)
         return {"command": self.command, "version": __version__, "config": self.config, **self.extra, "data": digests}
 

@@ -157,3 +157,12 @@ def test_what_is_no_file_is_refused_and_never_waited_for(make_data, name, kind):
     make(path / name)
     with pytest.raises(DataError, match=f"{name}: is not a regular file .*; remove it first"):
         plan_fix(path)
+
+
+def test_tables_that_nothing_here_reads_are_filtered_and_drop_no_utterance(make_data):
+    path = damaged(make_data("a"), "utt2spk", lambda lines: lines.pop(0))
+    kept = UTTERANCES[1:] if sorted(UTTERANCES) == list(UTTERANCES) else sorted(UTTERANCES)[1:]
+    (path / "text").write_text("".join(f"{key} hello\n" for key in sorted(UTTERANCES)[:4]))
+    fixed(path)
+    assert [line.split()[0] for line in (path / "text").read_text().splitlines()] == list(kept[:3])
+    assert len((path / "utt2spk").read_text().splitlines()) == len(kept)

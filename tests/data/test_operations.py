@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from sv_toolkit.data import operations
 from sv_toolkit.data.data_dir import DataDir, write_data_dir, write_skipped
 from sv_toolkit.data.operations import (
     Selection,
@@ -199,3 +200,38 @@ def test_features_of_the_original_speed_are_not_copied(make_data):
         make_data(tables={"feats.scp": dict.fromkeys(UTTERANCES, "f.ark:1"), "utt2num_frames": dict.fromkeys(UTTERANCES, "9")})
     )
     assert set(perturb_speed(source, [0.9], include_original=True)) == {"wav.scp", "utt2spk", "utt2speed"}
+
+
+FOREIGN = {
+    "text": "a-1 hello world\na-2\nb-1 x\n",
+    "utt2uniq": "a-1 a-1\na-2 a-2\nb-1 b-1\n",
+    "spk2accent": "a native\nb other\n",
+    "cmvn.scp": "a c.ark:3\nb c.ark:99\n",
+    "reco2dur": "a-1 4\na-2 2\nb-1 1\n",
+}
+
+
+@pytest.fixture
+def with_foreign(tmp_path):
+    """A data directory with tables of Kaldi's that nothing here reads."""
+    folder = tmp_path / "foreign"
+    write_data_dir(folder, {"wav.scp": dict.fromkeys(("a-1", "a-2", "b-1"), "/x.wav"), "utt2spk": {"a-1": "a", "a-2": "a", "b-1": "b"}})
+    for name, text in FOREIGN.items():
+        (folder / name).write_text(text)
+    (folder / "README").write_text("a-1 is not a table\n")
+    return DataDir.read(folder)
+
+
+def test_tables_that_nothing_here_reads_are_carried_and_filtered(with_foreign):
+    tables = operations.subset(with_foreign, ["a-2", "b-1"])
+    assert tables["text"] == {"a-2": "", "b-1": "x"} and tables["utt2uniq"] == {"a-2": "a-2", "b-1": "b-1"}
+    assert tables["reco2dur"] == {"a-2": "2", "b-1": "1"} and tables["spk2accent"] == {"a": "native", "b": "other"}
+    assert "a" not in operations.subset(with_foreign, ["b-1"])["cmvn.scp"] and "README" not in tables
+    assert operations.combine([with_foreign])["text"] == {"a-1": "hello world", "a-2": "", "b-1": "x"}
+
+
+def test_sped_up_copies_rename_them_and_leave_out_what_belongs_to_the_features(with_foreign):
+    tables = operations.perturb_speed(with_foreign, [0.5], include_original=False)
+    assert tables["text"]["sp0.5-a-1"] == "hello world" and tables["utt2uniq"]["sp0.5-a-1"] == "a-1"
+    assert tables["spk2accent"] == {"sp0.5-a": "native", "sp0.5-b": "other"}
+    assert tables["reco2dur"]["sp0.5-a-1"] == "8.0000" and "cmvn.scp" not in tables

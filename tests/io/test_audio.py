@@ -275,7 +275,9 @@ def test_recordings_in_an_archive_are_read_from_their_byte(tmp_path, rng, contai
     np.testing.assert_allclose(read_waveform(part).samples, expected[1][160:320], atol=1e-7)
 
 
-@pytest.mark.parametrize(("offset", "message"), [(7, "no WAV or FLAC recording begins at byte 7"), (10**6, "has .* bytes, none at 1000000")])
+@pytest.mark.parametrize(
+    ("offset", "message"), [(7, "no WAV or FLAC recording begins at byte 7"), (10**6, "has .* bytes, none at 1000000")]
+)
 def test_a_wrong_byte_of_an_archive_is_an_error(tmp_path, offset, message):
     soundfile.write(tmp_path / "w.ark", np.zeros(1000) + 0.1, 16_000, format="WAV")
     with pytest.raises(AudioError, match=message):
