@@ -17,6 +17,7 @@ COMMANDS = {
     "sv-check-trials": "check_trials",
     "sv-extract-fbank": "extract_fbank",
     "sv-extract-mfcc": "extract_mfcc",
+    "sv-extract-features": "extract_features",
     "sv-compute-vad": "compute_vad",
     "sv-extract-control": "extract_control",
     "sv-index-features": "index_features",

@@ -31,6 +31,7 @@ from sv_toolkit.cli.feature_options import (
     read_tables,
     resample_option,
 )
+from sv_toolkit.features.registry import VADS
 
 if TYPE_CHECKING:
     from sv_toolkit.io.parts import Share
@@ -44,7 +45,7 @@ COMMON = ("kind", "keep", "min_frames")
 @click.argument("data", type=DIRECTORY)
 @click.argument("out", type=DIRECTORY, required=False)
 @config_option
-@click.option("--kind", type=click.Choice(["webrtc", "energy"]), help="Detector.  [webrtc]")
+@click.option("--kind", type=click.Choice(list(VADS)), help="Detector.  [webrtc]")
 @click.option("--keep", type=click.Choice(["voiced", "span"]), help="Voiced frames, or all from the first to the last of them.  [voiced]")
 @click.option("--min-frames", type=click.IntRange(min=0), help="Where fewer frames are voiced, keep the loudest run of this many.  [0]")
 @click.option("--mode", type=click.IntRange(0, 3), help="webrtc: 0 keeps most, 3 cuts most.  [2]")
@@ -96,13 +97,14 @@ def command(
     from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
     from sv_toolkit.extraction.vad import compute_vad
     from sv_toolkit.features.fbank import FbankConfig
-    from sv_toolkit.features.vad import VadConfig
+    from sv_toolkit.features.vad import vad_class
 
     out = out or data
     tables = read_tables(config_file)
     where = str(config_file) if config_file else "options"
     framing = override(tables["fbank"], {name: given.get(name) for name in (*FRAMING_HELP, "sample_rate")})
-    config = build(VadConfig, vad_table(tables["vad"], given), f"{where}: vad")
+    table = vad_table(tables["vad"], given)
+    config = build(vad_class(table), table, f"{where}: vad")
     fbank_config = build(FbankConfig, framing, f"{where}: fbank") if framing else None
     options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="voice activity"), share)
     count = compute_vad(data, out, config, AudioOptions(channel, resample, allow_pipes), options, fbank_config)

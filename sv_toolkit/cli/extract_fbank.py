@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from sv_toolkit.cli.feature_options import FBANK_HELP, KaldiCommand, extraction_options, prepare_process, run_extraction
+from sv_toolkit.cli.feature_options import FBANK_HELP, KaldiCommand, extraction_options, fbank_options, prepare_process, run_extraction
 
 
 @click.command(cls=KaldiCommand)
-@extraction_options(FBANK_HELP)
+@extraction_options(fbank_options(FBANK_HELP))
 def command(**options: Any) -> None:
     """Write log-mel filter-bank features of every utterance of DATA to OUT/feats.scp.
 
@@ -23,7 +23,4 @@ def command(**options: Any) -> None:
         sv-extract-fbank --config conf/fbank.toml --nj 8 data/train exp/fbank/train
     """
     prepare_process()
-    from sv_toolkit.extraction.fbank import extract_fbank
-    from sv_toolkit.features.fbank import FbankConfig
-
-    run_extraction("fbank", FbankConfig, extract_fbank, **options)
+    run_extraction("fbank", **options)

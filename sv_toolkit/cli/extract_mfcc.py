@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from sv_toolkit.cli.feature_options import MFCC_HELP, KaldiCommand, extraction_options, prepare_process, run_extraction
+from sv_toolkit.cli.feature_options import MFCC_HELP, KaldiCommand, extraction_options, fbank_options, prepare_process, run_extraction
 
 
 @click.command(cls=KaldiCommand)
-@extraction_options(MFCC_HELP)
+@extraction_options(fbank_options(MFCC_HELP))
 def command(**options: Any) -> None:
     """Write mel-frequency cepstral coefficients of every utterance of DATA to OUT/feats.scp.
 
@@ -23,7 +23,4 @@ def command(**options: Any) -> None:
         sv-extract-mfcc --config conf/mfcc.toml --nj 8 data/train exp/mfcc/train
     """
     prepare_process()
-    from sv_toolkit.extraction.fbank import extract_mfcc
-    from sv_toolkit.features.mfcc import MfccConfig
-
-    run_extraction("mfcc", MfccConfig, extract_mfcc, **options)
+    run_extraction("mfcc", **options)

@@ -24,6 +24,7 @@ from sv_toolkit.cli.common import (
     seed_option,
     share_options,
 )
+from sv_toolkit.features.registry import FEATURES
 
 if TYPE_CHECKING:
     from sv_toolkit.io.parts import Share
@@ -121,7 +122,7 @@ def prepare_process() -> None:
 
 
 def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:
-    """The tables [fbank], [mfcc] and [vad] of the configuration file, empty where it has none.
+    """The tables [fbank], [mfcc], ... and [vad] of the configuration file, empty where it has none.
 
     Raises:
         ConfigError: the file holds other tables.
@@ -129,7 +130,7 @@ def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:
     from sv_toolkit.config import nearest, read_config
     from sv_toolkit.errors import ConfigError, plain, shown
 
-    known = ("fbank", "mfcc", "vad")
+    known = (*FEATURES, "vad")
     tables = read_config(config_file) if config_file is not None else {}
     for name in tables:
         if name not in known:
@@ -137,22 +138,22 @@ def read_tables(config_file: Path | None) -> dict[str, dict[str, Any]]:
     return {name: tables.get(name, {}) for name in known}
 
 
-def override(table: Any, given: dict[str, Any]) -> Any:
-    """The table of a configuration file with what the command line gives in its place."""
+def override(table: Any, given: dict[str, Any], in_seconds: bool = False) -> Any:
+    """The table of a configuration file with what the command line gives in its place, in milliseconds unless `in_seconds`."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    for name in MILLISECONDS:
+    for name in () if in_seconds else MILLISECONDS:
         if name in chosen:
             chosen[name] = chosen[name] / 1000
     return {**table, **chosen} if isinstance(table, dict) else table
 
 
-def extraction_options(table: dict[str, tuple[Any, str]]) -> Callable[[Any], Any]:
-    """A decorator with the arguments and options of a command that makes features; `table` as for `fbank_options`."""
+def extraction_options(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator with the arguments and options of a command that makes features; `own` adds those of the features."""
     decorators = [
         click.argument("data", type=DIRECTORY),
         click.argument("out", type=DIRECTORY, required=False),
         config_option,
-        fbank_options(table),
+        own,
         channel_option,
         resample_option,
         seed_option,
@@ -174,8 +175,6 @@ def extraction_options(table: dict[str, tuple[Any, str]]) -> Callable[[Any], Any
 
 def run_extraction(
     name: str,
-    config_class: Any,
-    extract: Callable[..., int],
     *,
     data: Path,
     out: Path | None,
@@ -189,15 +188,17 @@ def run_extraction(
     resume: bool,
     allow_pipes: bool,
     share: Share,
+    in_seconds: bool = False,
     **given: Any,
 ) -> None:
-    """What such a command does; `name` is that of its table in the configuration file."""
+    """What such a command does; `name` is that of `FEATURES`, and of its table in the configuration file."""
     from sv_toolkit.config import build
+    from sv_toolkit.extraction.fbank import extract_features
     from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 
     out = out or data
     where = f"{config_file}: {name}" if config_file else "options"
-    config = build(config_class, override(read_tables(config_file)[name], given), where)
+    config = build(FEATURES[name].config, override(read_tables(config_file)[name], given, in_seconds), where)
     options = RunOptions(num_jobs, max_bad, overwrite, partial(Progress, what="features"), share)
-    count = extract(data, out, config, AudioOptions(channel, resample, allow_pipes), options, seed)
-    say_done(share, f"sv-extract-{name}: {count} matrices of {config.dim} columns in {out}/feats.scp")
+    count = extract_features(name, data, out, config, AudioOptions(channel, resample, allow_pipes), options, seed)
+    say_done(share, f"{FEATURES[name].command}: {count} matrices of {config.dim} columns in {out}/feats.scp")

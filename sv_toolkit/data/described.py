@@ -9,13 +9,16 @@ from typing import Any
 
 from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.errors import DataError
+from sv_toolkit.features.registry import FEATURES
 from sv_toolkit.io.manifest import Manifest, describe_bytes, made_with, manifest_path, manifest_text, read_manifest
 from sv_toolkit.io.tables import format_table, place
 
-FEATURE_KINDS = ("fbank", "mfcc")  # names of the manifests beside feats.scp
-DESCRIBED = {**dict.fromkeys(FEATURE_KINDS, ("feats.scp", "utt2num_frames")), "vad": ("vad.scp",)}  # tables by manifest
-
 _log = logging.getLogger("sv_toolkit")
+
+
+def described_tables() -> dict[str, tuple[str, ...]]:
+    """The tables that a manifest describes, by its name: one for each type of features, and "vad"."""
+    return {**dict.fromkeys(FEATURES, ("feats.scp", "utt2num_frames")), "vad": ("vad.scp",)}
 
 
 def carried(sources: Sequence[DataDir], tables: Mapping[str, Mapping[str, str]], out: Path) -> dict[str, str]:
@@ -29,7 +32,7 @@ def carried(sources: Sequence[DataDir], tables: Mapping[str, Mapping[str, str]],
     if "feats.scp" in tables:
         _refuse_other_features(sources)
     texts = {}
-    for kind, names in DESCRIBED.items():
+    for kind, names in described_tables().items():
         job = _common_job(kind, sources) if names[0] in tables else None
         if job is not None:
             contents = {name: format_table(tables[name]).encode() for name in names if name in tables}
@@ -48,7 +51,7 @@ def _refuse_other_features(sources: Sequence[DataDir]) -> None:
 
 
 def _feature_configs(path: Path) -> dict[str, Any]:
-    found = {kind: made_with(path, kind) for kind in FEATURE_KINDS}
+    found = {kind: made_with(path, kind) for kind in FEATURES}
     return {kind: config for kind, config in found.items() if config is not None}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
-from sv_toolkit.data.described import DESCRIBED
+from sv_toolkit.data.described import described_tables
 from sv_toolkit.data.forms import directory_problems, refuse
 from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
@@ -145,7 +145,7 @@ class FeatureIndex:
 
     def made_by(self) -> dict[str, Any]:
         """The options in the manifests beside the tables, for the model's description."""
-        found = {name: made_with(self.path, name) for name in DESCRIBED}
+        found = {name: made_with(self.path, name) for name in described_tables()}
         return {name: {"config": config} for name, config in found.items() if config is not None}
 
 

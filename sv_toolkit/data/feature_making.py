@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sv_toolkit.data.described import FEATURE_KINDS, differing_options
+from sv_toolkit.data.described import differing_options
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ModelError, plain
+from sv_toolkit.features.registry import FEATURES
 
 
 def refuse_unlike(index: FeatureIndex, dim: int, made: dict[str, Any], use_vad: bool, whose: str) -> None:
@@ -24,9 +25,9 @@ def refuse_unlike(index: FeatureIndex, dim: int, made: dict[str, Any], use_vad: 
     if index.dim != dim:
         raise ModelError(f"{plain(index.path)}: features have {index.dim} columns, {whose} needs {dim}")
     found = index.made_by()
-    kinds, needed = ([kind for kind in FEATURE_KINDS if kind in known] for known in (found, made))
+    kinds, needed = ([kind for kind in FEATURES if kind in known] for known in (found, made))
     if kinds and needed and not set(kinds) & set(needed):
         raise ModelError(f"{plain(index.path)}: features are {kinds[0]}, {whose} needs {needed[0]}; extract them again")
-    for kind in (*FEATURE_KINDS, *(("vad",) if use_vad else ())):
+    for kind in (*FEATURES, *(("vad",) if use_vad else ())):
         if kind in found and kind in made and (differing := differing_options(found[kind]["config"], made[kind]["config"])):
             raise ModelError(f"{plain(index.path)}: {kind} was made with other options than {whose} needs: {differing}")

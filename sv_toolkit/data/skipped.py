@@ -6,11 +6,11 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from sv_toolkit.errors import DataError, Problem, plain
+from sv_toolkit.features.registry import feature_commands
 from sv_toolkit.io.files import write_text
 from sv_toolkit.io.tables import bounded, first_of, place
 
 SKIPPED = "skipped.tsv"
-FEATURE_COMMANDS = ("sv-extract-fbank", "sv-extract-mfcc")  # both write feats.scp and utt2num_frames
 VAD_COMMAND = "sv-compute-vad"
 
 Line = tuple[str, str, str]
@@ -50,7 +50,7 @@ def left_out(lines: Iterable[Line], name: str, with_features: Container[str] = (
         with_features: ids in feats.scp: a line that says there are none is out of date.
     """
     of_vad = {line[0] for line in lines if line[1] == VAD_COMMAND} if name == "vad.scp" else set()
-    return of_vad | {line[0] for line in lines if line[1] in FEATURE_COMMANDS and line[0] not in with_features}
+    return of_vad | {line[0] for line in lines if line[1] in feature_commands() and line[0] not in with_features}
 
 
 def write_skipped(path: Path, command: str, skipped: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ def write_skipped(path: Path, command: str, skipped: Mapping[str, str]) -> None:
 
     Lines of other commands stay.
     """
-    replaced = FEATURE_COMMANDS if command in FEATURE_COMMANDS else (command,)
+    replaced = feature_commands() if command in feature_commands() else {command}
     lines = [line for line in read_skipped(path) if line[1] not in replaced]
     lines += [(key, command, plain(reason, 1000)) for key, reason in skipped.items()]
     write_text(Path(path) / SKIPPED, "".join("\t".join(line) + "\n" for line in sorted(lines)))

@@ -19,16 +19,14 @@ from torch import nn
 from sv_toolkit.config import build
 from sv_toolkit.embeddings.embed import embed
 from sv_toolkit.errors import AudioError, ModelError, plain
-from sv_toolkit.features.fbank import FbankConfig, fbank
-from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.features.prepare import prepare
-from sv_toolkit.features.vad import VadConfig, energy_vad, finish, stored_energy, voice_activity
+from sv_toolkit.features.registry import FEATURES, FeatureConfig
+from sv_toolkit.features.vad import Sound, VadConfig, decisions, vad_class
 from sv_toolkit.io.audio import AudioRequest, Waveform, read_waveform
 from sv_toolkit.io.files import sha256_bytes
 from sv_toolkit.models.store import Description, load_model, model_digest
 
 logger = logging.getLogger("sv_toolkit")
-FEATURES: dict[str, tuple[type[FbankConfig], Callable[..., np.ndarray]]] = {"fbank": (FbankConfig, fbank), "mfcc": (MfccConfig, mfcc)}
 FULL_SCALE, CLIPPED_RUN, CLIPPED_SHARE = 0.9998, 3, 1e-3  # one sample at full scale is a peak, three in a row are a clipped one
 DIGEST_DIGITS = 16
 SHORT = 2  # times the least that a model takes: speech below is short
@@ -39,13 +37,13 @@ class FrontEnd:
     """How waveforms become features and decisions for one model.
 
     Attributes:
-        compute: `fbank` or `mfcc`.
+        compute: of `FEATURES`.
         config: its options.
         vad: options of the voice activity detection; None where the model takes all frames.
     """
 
     compute: Callable[..., np.ndarray]
-    config: FbankConfig
+    config: FeatureConfig
     vad: VadConfig | None
 
     def features(self, samples: np.ndarray) -> np.ndarray:
@@ -56,10 +54,7 @@ class FrontEnd:
         """Which frames hold speech, `(num_frames,)` bool; None where the model takes all."""
         if self.vad is None:
             return None
-        if self.vad.kind == "energy" and self.vad.energy.source == "features":
-            energy = stored_energy(features, self.config)
-            return finish(energy_vad(energy, self.vad.energy), energy, self.vad)
-        return voice_activity(samples, self.config, self.vad)
+        return decisions(Sound(self.config, samples) if self.vad.needs_audio else Sound(self.config, features=features), self.vad)
 
 
 def front_end(description: Description, where: str) -> FrontEnd:
@@ -76,12 +71,14 @@ def front_end(description: Description, where: str) -> FrontEnd:
             " extract features as for its training data, then sv-extract-dvector"
         )
     name = next(iter(made))
-    config_class, compute = FEATURES[name]
-    config = build(config_class, made[name].get("config"), f"{where}: features.{name}")
-    vad = build(VadConfig, description.features["vad"].get("config"), f"{where}: features.vad") if description.input.use_vad else None
+    config = build(FEATURES[name].config, made[name].get("config"), f"{where}: features.{name}")
+    vad = None
+    if description.input.use_vad:
+        table = description.features["vad"].get("config")
+        vad = build(vad_class(table), table, f"{where}: features.vad")
     if config.dim != description.feature_dim:
         raise ModelError(f"{where}: its features have {config.dim} columns, its network takes {description.feature_dim}")
-    return FrontEnd(compute, config, vad)
+    return FrontEnd(FEATURES[name].compute, config, vad)
 
 
 @dataclass(frozen=True)

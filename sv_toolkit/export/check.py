@@ -16,9 +16,8 @@ from sv_toolkit.embeddings.windows import window_starts
 from sv_toolkit.errors import ModelError, SvError, plain
 from sv_toolkit.export.graph import onnx
 from sv_toolkit.export.options import ExportOptions, FrontEnd, find_front_end
-from sv_toolkit.features.fbank import fbank
-from sv_toolkit.features.mfcc import MfccConfig, mfcc
 from sv_toolkit.features.prepare import prepare
+from sv_toolkit.features.registry import FEATURES, feature_name
 from sv_toolkit.features.vad import VadConfig
 from sv_toolkit.io.audio import AudioRequest, read_waveform
 from sv_toolkit.models.network import SpeakerNetwork
@@ -118,7 +117,7 @@ def waveform_case(name: str, samples: np.ndarray, network: SpeakerNetwork, descr
 
 def program_of(front_end: FrontEnd) -> waveform.FrontEnd:
     """The front end by the program itself; where decisions are an input, energy finds some to give."""
-    compute = mfcc if isinstance(front_end.features, MfccConfig) else fbank
+    compute = FEATURES[feature_name(front_end.features)].compute
     detector = front_end.vad or (VadConfig(kind="energy") if front_end.takes_mask else None)
     return waveform.FrontEnd(compute, front_end.features, detector)
 

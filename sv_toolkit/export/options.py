@@ -9,13 +9,13 @@ from typing import Any
 
 from sv_toolkit.config import build
 from sv_toolkit.errors import ModelError, plain
+from sv_toolkit.features import registry
 from sv_toolkit.features.fbank import FbankConfig
-from sv_toolkit.features.mfcc import MfccConfig
-from sv_toolkit.features.vad import VadConfig
+from sv_toolkit.features.registry import FEATURES
+from sv_toolkit.features.vad import VadConfig, vad_class
 from sv_toolkit.models.store import Description
 
 logger = logging.getLogger("sv_toolkit")
-FEATURES: dict[str, type[FbankConfig]] = {"fbank": FbankConfig, "mfcc": MfccConfig}
 VADS = ("model", "input", "none")
 
 
@@ -67,7 +67,9 @@ def find_front_end(description: Description, model: Path, options: ExportOptions
         raise ModelError(
             f"{plain(model)}: does not say how its features were made; export the network alone, without --with-features and --check"
         )
-    features = build(FEATURES[kind], _recorded(description, kind), f"{plain(model)}: {kind}")
+    if not FEATURES[kind].has_graph:
+        raise ModelError(f"{plain(model)}: features of the kind {kind} cannot be part of a graph yet; export the network alone")
+    features = build(FEATURES[kind].config, _recorded(description, kind), f"{plain(model)}: {kind}")
     if features.dim != description.feature_dim:
         raise ModelError(f"{plain(model)}: its {kind} options give {features.dim} columns, the network needs {description.feature_dim}")
     if features.dither:
@@ -84,8 +86,8 @@ def _detector(description: Description, model: Path) -> VadConfig:
     ways_out = "export the network alone, or give --vad input (the frames of speech are an input) or --vad none (all frames are taken)"
     if "vad" not in description.features:
         raise ModelError(f"{plain(model)}: does not say how its frames of speech were found; {ways_out}")
-    config = build(VadConfig, _recorded(description, "vad"), f"{plain(model)}: vad")
-    if config.kind != "energy":
+    config = build(vad_class(_recorded(description, "vad")), _recorded(description, "vad"), f"{plain(model)}: vad")
+    if not registry.VADS[config.kind].has_graph:
         raise ModelError(
             f"{plain(model)}: its voice activity detector, {config.kind}, is a program and cannot be part of a graph; train on "
             f"decisions of the other one (sv-compute-vad --kind energy --overwrite DATA), {ways_out}"

@@ -21,6 +21,7 @@ from sv_toolkit.data.data_dir import DataDir
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ArchiveError, DataError, plain
 from sv_toolkit.extraction.pipeline import Extraction, RunOptions, is_same, run
+from sv_toolkit.features.registry import without_powers
 from sv_toolkit.features.vad import frame_log_energy
 from sv_toolkit.io.shards import Skip, Written
 
@@ -52,9 +53,9 @@ def extract_control(data: Path, out: Path, options: RunOptions) -> int:
         OutputError, TooManyBadError: as `pipeline.run`.
     """
     index = FeatureIndex(data, need_vad=False)
-    if "mfcc" in index.made_by():
+    if (kind := without_powers(index.made_by())) is not None:
         raise DataError(
-            f"{plain(data)}/feats.scp: the control needs log-mel energies, these are cepstra; run sv-extract-fbank into another directory"
+            f"{plain(data)}/feats.scp: the control needs log-mel energies, these are {kind}; run sv-extract-fbank into another directory"
         )
     source = DataDir.read(data, require=("utt2spk", "feats.scp"))
     extraction = Extraction(COMMAND, NAME, TABLE, {"share": SHARE, "level": False}, inputs=("utt2spk", "feats.scp"), is_data_dir=False)

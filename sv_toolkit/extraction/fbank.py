@@ -14,21 +14,18 @@ import numpy as np
 
 from sv_toolkit.config import as_table
 from sv_toolkit.data.data_dir import DataDir, Utterance
-from sv_toolkit.data.skipped import FEATURE_COMMANDS
 from sv_toolkit.errors import AudioError, plain
 from sv_toolkit.extraction.pipeline import AudioOptions, Extraction, RunOptions, run
-from sv_toolkit.features.fbank import FbankConfig, fbank
-from sv_toolkit.features.mfcc import MfccConfig, mfcc
+from sv_toolkit.features.fbank_config import FbankConfig
+from sv_toolkit.features.mfcc import MfccConfig
+from sv_toolkit.features.registry import FEATURES, FeatureConfig
 from sv_toolkit.io.audio import Waveform, read_waveform
 from sv_toolkit.io.shards import Skip, Written
 
 logger = logging.getLogger("sv_toolkit")
-NAME, MFCC, TABLE = "fbank", "mfcc", "feats"
-CONFIGS: dict[str, type[FbankConfig]] = {NAME: FbankConfig, MFCC: MfccConfig}  # by the name of the manifest beside feats.scp
-COMMANDS = dict(zip(CONFIGS, FEATURE_COMMANDS))
-COMMAND = COMMANDS[NAME]
+TABLE = "feats"
 
-Compute = Callable[[np.ndarray, FbankConfig, "np.random.Generator | None"], np.ndarray]
+Compute = Callable[[np.ndarray, Any, "np.random.Generator | None"], np.ndarray]
 
 
 def extract_fbank(data: Path, out: Path, config: FbankConfig, audio: AudioOptions, options: RunOptions, seed: int = 0) -> int:
@@ -41,22 +38,24 @@ def extract_fbank(data: Path, out: Path, config: FbankConfig, audio: AudioOption
         DataError: the data directory is damaged.
         OutputError, TooManyBadError: as `pipeline.run`.
     """
-    return _extract(NAME, fbank, data, out, config, audio, options, seed)
+    return extract_features("fbank", data, out, config, audio, options, seed)
 
 
 def extract_mfcc(data: Path, out: Path, config: MfccConfig, audio: AudioOptions, options: RunOptions, seed: int = 0) -> int:
     """As `extract_fbank`, with cepstra instead of log-mel energies."""
-    return _extract(MFCC, mfcc, data, out, config, audio, options, seed)
+    return extract_features("mfcc", data, out, config, audio, options, seed)
 
 
-def _extract(
-    name: str, compute: Any, data: Path, out: Path, config: FbankConfig, audio: AudioOptions, options: RunOptions, seed: int
+def extract_features(
+    name: str, data: Path, out: Path, config: FeatureConfig, audio: AudioOptions, options: RunOptions, seed: int = 0
 ) -> int:
+    """As `extract_fbank`, with the features that `FEATURES` calls `name`."""
+    feature = FEATURES[name]
     source = DataDir.read(data, allow_pipes=audio.allow_pipes)
     extra = {"audio": audio.job(), **({"seed": seed} if config.dither else {})}
-    rivals = tuple(CONFIGS.keys() - {name})
-    extraction = Extraction(COMMANDS[name], name, TABLE, as_table(config), extra, rivals=rivals)
-    process = partial(feature_shard, compute, config, audio, seed)
+    rivals = tuple(FEATURES.keys() - {name})
+    extraction = Extraction(feature.command, name, TABLE, as_table(config), extra, rivals=rivals)
+    process = partial(feature_shard, feature.compute, config, audio, seed)
     return run(extraction, source, out, source.utterances(), attrgetter("utterance_id"), process, options, num_frames_table)
 
 
@@ -66,7 +65,7 @@ def num_frames_table(written: Written) -> Mapping[str, Mapping[str, str]]:
 
 
 def feature_shard(
-    compute: Compute, config: FbankConfig, audio: AudioOptions, seed: int, utterances: list[Utterance]
+    compute: Compute, config: FeatureConfig, audio: AudioOptions, seed: int, utterances: list[Utterance]
 ) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """Features, or the reason why there are none, of every utterance."""
     overdriven = Overdriven()
@@ -76,7 +75,7 @@ def feature_shard(
 
 
 def _features(
-    compute: Compute, config: FbankConfig, audio: AudioOptions, seed: int, utterance: Utterance, overdriven: Overdriven
+    compute: Compute, config: FeatureConfig, audio: AudioOptions, seed: int, utterance: Utterance, overdriven: Overdriven
 ) -> np.ndarray | Skip:
     try:
         waveform = read_waveform(audio.request(utterance, config.sample_rate))
@@ -93,7 +92,7 @@ def _features(
     return features if np.isfinite(features).all() else Skip("the features are not finite")
 
 
-def too_short(num_samples: int, config: FbankConfig) -> str:
+def too_short(num_samples: int, config: FeatureConfig) -> str:
     """The reason for skipping a waveform of which there is no frame."""
     return (
         f"too short: {num_samples / config.sample_rate * 1000:.1f} ms of sound, shorter than one frame of {config.frame_length * 1000:g} ms"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sv_toolkit.errors import plain
-from sv_toolkit.extraction.fbank import extract_fbank, extract_mfcc
+from sv_toolkit.extraction.fbank import extract_features
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
 from sv_toolkit.extraction.vad import compute_vad
 from sv_toolkit.features.fbank import FbankConfig
-from sv_toolkit.features.mfcc import MfccConfig
+from sv_toolkit.features.registry import FEATURES, FeatureConfig, feature_name
 from sv_toolkit.features.vad import VadConfig
 
 logger = logging.getLogger("sv_toolkit")
@@ -31,7 +31,7 @@ class FrontEndOptions:
         vad: None where all frames are taken.
     """
 
-    features: FbankConfig = field(default_factory=lambda: FbankConfig(num_mel_bins=64))
+    features: FeatureConfig = field(default_factory=lambda: FbankConfig(num_mel_bins=64))
     vad: VadConfig | None = field(default_factory=_usual_vad)
 
 
@@ -48,13 +48,10 @@ def make_missing(data: Path, wanted: FrontEndOptions, options: RunOptions, vad_o
     """
     if (data / "feats.scp").exists() or not (data / "wav.scp").exists():
         return False
-    kind = "mfcc" if isinstance(wanted.features, MfccConfig) else "fbank"
-    logger.info("%s: no features yet: made as sv-extract-%s and sv-compute-vad make them", plain(data), kind)
+    kind = feature_name(wanted.features)
+    logger.info("%s: no features yet: made as %s and sv-compute-vad make them", plain(data), FEATURES[kind].command)
     audio = AudioOptions(resample=True)
-    if isinstance(wanted.features, MfccConfig):
-        extract_mfcc(data, data, wanted.features, audio, options)
-    else:
-        extract_fbank(data, data, wanted.features, audio, options)
+    extract_features(kind, data, data, wanted.features, audio, options)
     if wanted.vad is not None:
         compute_vad(data, data, wanted.vad, audio, vad_options)
     return True

@@ -20,18 +20,17 @@ from sv_toolkit.data.data_dir import DataDir, Utterance
 from sv_toolkit.data.digests import INDICES
 from sv_toolkit.data.skipped import VAD_COMMAND, left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, examples, plain
-from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import Overdriven, too_short
 from sv_toolkit.extraction.pipeline import AUDIO_TABLES, AudioOptions, Extraction, RunOptions, run
 from sv_toolkit.features.fbank import FbankConfig
-from sv_toolkit.features.vad import VadConfig, energy_vad, finish, import_webrtcvad, stored_energy, voice_activity
+from sv_toolkit.features.registry import FEATURES, FeatureConfig
+from sv_toolkit.features.vad import FRAMING, Sound, VadConfig, decisions, import_webrtcvad, voice_activity
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.audio import read_waveform
 from sv_toolkit.io.manifest import made_with
 from sv_toolkit.io.shards import Skip
 
 COMMAND, NAME, TABLE = VAD_COMMAND, "vad", "vad"
-FRAMING = ("sample_rate", "frame_length", "frame_shift", "snip_edges", "remove_dc_offset")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Framing:
         features: `feats.scp` to compare the number of frames with (or to read the energy from); None where there is none.
     """
 
-    config: FbankConfig
+    config: FeatureConfig
     features: Path | None
 
 
@@ -59,7 +58,7 @@ def compute_vad(
         DataError: the data directory is damaged, or its features were framed otherwise.
         OutputError, TooManyBadError: as `pipeline.run`.
     """
-    from_features = config.kind == "energy" and config.energy.source == "features"
+    from_features = not config.needs_audio
     source = DataDir.read(data, ("feats.scp",) if from_features else ("wav.scp", "utt2spk"), audio.allow_pipes)
     if config.kind == "webrtc":
         import_webrtcvad()  # here, before any work is done
@@ -77,7 +76,7 @@ def compute_vad(
         inputs,
         indices=INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
         copied=("feats.scp", "utt2num_frames"),
-        described=tuple(fbank_extraction.CONFIGS),
+        described=tuple(FEATURES),
     )
     if from_features:
         return run(extraction, source, out, utterances, str, partial(vad_shard_of_features, config, framing), options)
@@ -92,18 +91,18 @@ def find_framing(data: Path, out: Path, fbank_config: FbankConfig | None) -> Fra
     Raises:
         DataError: their manifest says otherwise than `fbank_config`.
     """
-    for place, (name, kind) in product((data, out), fbank_extraction.CONFIGS.items()):
+    for place, (name, feature) in product((data, out), FEATURES.items()):
         features = place / "feats.scp"
         config = made_with(place, name) if features.is_file() else None
         if config is not None:
-            made = build(kind, config, f"{plain(place)}/{name}.manifest.json")
+            made = build(feature.config, config, f"{plain(place)}/{name}.manifest.json")
             _refuse_other_framing(place, made, fbank_config)
             return Framing(made, features if place == data else None)
     features = data / "feats.scp"
     return Framing(fbank_config or FbankConfig(), features if features.is_file() else None)
 
 
-def _refuse_other_framing(place: Path, made: FbankConfig, wanted: FbankConfig | None) -> None:
+def _refuse_other_framing(place: Path, made: FeatureConfig, wanted: FbankConfig | None) -> None:
     for name in FRAMING:
         own, asked = getattr(made, name), getattr(wanted, name) if wanted is not None else None
         if asked is not None and own != asked:
@@ -169,8 +168,7 @@ def vad_shard_of_features(config: VadConfig, framing: Framing, utterance_ids: li
         if features.ndim != 2 or len(features) == 0:
             yield utterance_id, Skip("empty feature matrix (0 frames)")
             continue
-        energy = stored_energy(features, framing.config)
-        yield utterance_id, _decisions(finish(energy_vad(energy, config.energy), energy, config), config)
+        yield utterance_id, _decisions(decisions(Sound(framing.config, features=features), config), config)
 
 
 def _decisions(is_voiced: np.ndarray, config: VadConfig) -> np.ndarray | Skip:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cached_property, lru_cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from sv_toolkit.errors import ConfigError, SvError
-from sv_toolkit.features.fbank import EPSILON, SAMPLE_SCALE, FbankConfig, fbank, log_energy
+from sv_toolkit.features.fbank import EPSILON, SAMPLE_SCALE, FbankConfig, log_energy
+from sv_toolkit.features.registry import FEATURES, VADS, FeatureConfig, feature_name
 
-KINDS = ("webrtc", "energy")
 SOURCES = ("waveform", "features")
 KEEPS = ("voiced", "span")
 WEBRTC_RATES = (8000, 16000, 32000, 48000)
+FRAMING = ("sample_rate", "frame_length", "frame_shift", "snip_edges", "remove_dc_offset")  # what decisions are about
 SMOOTHING = 2  # frames to either side over which the loudest place of an utterance is averaged
 
 
@@ -80,7 +84,7 @@ class VadConfig:
     """Which detector, its options, and what becomes of its decisions.
 
     Attributes:
-        kind: "webrtc" or "energy".
+        kind: "webrtc", "energy", or another name in `VADS`; `vad_class` gives the class with the options of that one.
         keep: "voiced" keeps the voiced frames; "span" everything from the first of them to the last.
         min_frames: where fewer frames are voiced, the loudest run of this many is kept instead (all, if there are
             fewer); an utterance without any loud frame still has no speech.  0: never.
@@ -93,30 +97,121 @@ class VadConfig:
     webrtc: WebrtcVadConfig = field(default_factory=WebrtcVadConfig)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in VADS:
+            raise ConfigError(f"kind must be one of {', '.join(VADS)}, got {self.kind!r}")
         if self.keep not in KEEPS:
             raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
         if self.min_frames < 0:
             raise ConfigError(f"min_frames must not be negative, got {self.min_frames}")
 
+    @property
+    def options(self) -> Any:
+        """Those of the detector that is used."""
+        return getattr(self, self.kind)
 
-def voice_activity(samples: np.ndarray, fbank_config: FbankConfig, config: VadConfig) -> np.ndarray:
-    """Voiced frames of a waveform, for the frames that `fbank` makes of it with `fbank_config`.
+    @property
+    def needs_audio(self) -> bool:
+        """False where decisions are made from stored features."""
+        return getattr(self.options, "source", "waveform") != "features"
+
+    def __reduce__(self) -> Any:
+        """For processes that are given the options: classes that `vad_class` makes are in no module."""
+        return _remade, (self.kind, {field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def vad_class(table: Any) -> type[VadConfig]:
+    """The class that holds the table [vad]: `VadConfig`, with one more field for the options of a detector that it does not know."""
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    return _class_of(kind) if isinstance(kind, str) and kind in VADS else VadConfig
+
+
+@lru_cache
+def _class_of(kind: str) -> type[VadConfig]:
+    if kind in {known.name for known in fields(VadConfig)}:
+        return VadConfig
+    options = VADS[kind].config
+    return make_dataclass("VadConfig", [(kind, options, field(default_factory=options))], bases=(VadConfig,), frozen=True)
+
+
+def _remade(kind: str, values: dict[str, Any]) -> VadConfig:
+    return _class_of(kind)(**values)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a detector decides about: the waveform, or the stored features of it.
+
+    Attributes:
+        config: how the waveform is, or was, cut into frames.
+        samples: `(num_samples,)` in [-1, 1); None where there are features alone.
+        features: `(num_frames, dim)`; None where they are not needed.
+    """
+
+    config: FeatureConfig
+    samples: np.ndarray | None = None
+    features: np.ndarray | None = None
+
+    @cached_property
+    def framing(self) -> FbankConfig:
+        """The frames as a configuration that counts them."""
+        return framing_of(self.config)
+
+    @cached_property
+    def num_frames(self) -> int:
+        """Frames to decide about."""
+        return len(self.features) if self.samples is None and self.features is not None else self.framing.num_frames(len(self.waveform))
+
+    @property
+    def waveform(self) -> np.ndarray:
+        """The samples, for a detector that cannot do without."""
+        if self.samples is None:
+            raise ValueError("this detector decides from the waveform")
+        return self.samples
+
+    @cached_property
+    def energy(self) -> np.ndarray:
+        """Log energy `(num_frames,)` float32, of the samples or else of the features."""
+        if self.samples is not None:
+            return log_energy(self.samples, self.framing)
+        assert self.features is not None
+        return stored_energy(self.features, self.config)
+
+
+def framing_of(config: FeatureConfig) -> FbankConfig:
+    """A filter bank with the frames of `config`, whatever features it is of."""
+    if isinstance(config, FbankConfig):
+        return config
+    return FbankConfig(**{name: getattr(config, name) for name in FRAMING})
+
+
+def energy_activity(sound: Sound, options: EnergyVadConfig) -> np.ndarray:
+    """The detector "energy"."""
+    return energy_vad(sound.energy, options)
+
+
+def webrtc_activity(sound: Sound, options: WebrtcVadConfig) -> np.ndarray:
+    """The detector "webrtc"."""
+    return webrtc_vad(sound.waveform, sound.config.sample_rate, sound.num_frames, sound.framing, options)
+
+
+def decisions(sound: Sound, config: VadConfig) -> np.ndarray:
+    """Voiced frames `(num_frames,)` bool by the detector of `config`, with `min_frames` and `keep`."""
+    is_voiced = VADS[config.kind].decide(sound, config.options)
+    return finish(is_voiced, sound.energy if config.min_frames else np.zeros(len(is_voiced)), config)
+
+
+def voice_activity(samples: np.ndarray, config: FeatureConfig, vad: VadConfig) -> np.ndarray:
+    """Voiced frames of a waveform, for the frames of the features that are made of it with `config`.
 
     Args:
-        samples: `(num_samples,)` in [-1, 1), at `fbank_config.sample_rate`.
+        samples: `(num_samples,)` in [-1, 1), at `config.sample_rate`.
 
     Returns:
         `(num_frames,)` bool.
     """
-    if config.kind == "energy":
-        from_features = config.energy.source == "features"
-        energy = stored_energy(fbank(samples, fbank_config), fbank_config) if from_features else log_energy(samples, fbank_config)
-        return finish(energy_vad(energy, config.energy), energy, config)
-    num_frames = fbank_config.num_frames(len(samples))
-    is_voiced = webrtc_vad(samples, fbank_config.sample_rate, num_frames, fbank_config, config.webrtc)
-    return finish(is_voiced, log_energy(samples, fbank_config) if config.min_frames else np.zeros(num_frames), config)
+    if vad.needs_audio:
+        return decisions(Sound(config, samples), vad)
+    return decisions(Sound(config, features=FEATURES[feature_name(config)].compute(samples, config, None)), vad)
 
 
 def finish(is_voiced: np.ndarray, energy: np.ndarray, config: VadConfig) -> np.ndarray:
@@ -173,10 +268,12 @@ def frame_log_energy(features: np.ndarray) -> np.ndarray:
     return (highest[:, 0] + np.log(np.exp(features - highest).sum(axis=1))).astype(np.float32)
 
 
-def stored_energy(features: np.ndarray, config: FbankConfig) -> np.ndarray:
+def stored_energy(features: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """Log energy `(num_frames,)` of features made with `config`: their energy column, or else the sum of the mel bins."""
     if config.energy_column is not None:
         return features[:, config.energy_column]
+    if not isinstance(config, FbankConfig):
+        raise ConfigError(f"the features {feature_name(config)} have no energy to decide by; use source waveform")
     return frame_log_energy(features if config.use_log_fbank else np.log(np.maximum(features, EPSILON)))
 
 

@@ -20,6 +20,7 @@ from sv_toolkit.data.feature_index import FeatureIndex, read_all
 from sv_toolkit.data.feature_making import refuse_unlike
 from sv_toolkit.errors import ConfigError, plain
 from sv_toolkit.features.prepare import SMALLEST_DEVIATION
+from sv_toolkit.features.registry import without_powers
 from sv_toolkit.training.config import AugmentConfig
 from sv_toolkit.training.examples import Examples
 
@@ -277,8 +278,10 @@ def refuse_other_than_log_mel(training: FeatureIndex, cmvn: str) -> None:
     Raises:
         ConfigError: features in which powers do not add, or a normalisation that comes before augmentation.
     """
-    if "mfcc" in training.made_by():
-        raise ConfigError(f"{plain(training.path)}: features are mfcc; noise, rooms and lost bands need the mel powers of sv-extract-fbank")
+    if (kind := without_powers(training.made_by())) is not None:
+        raise ConfigError(
+            f"{plain(training.path)}: features are {kind}; noise, rooms and lost bands need the mel powers of sv-extract-fbank"
+        )
     if cmvn == "sliding":
         raise ConfigError(
             "noise, rooms and lost bands need cmvn = 'none', 'level' or 'utterance': they come before normalisation, a sliding one is applied earlier"

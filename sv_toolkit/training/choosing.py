@@ -11,6 +11,7 @@ import numpy as np
 
 from sv_toolkit.config import as_table
 from sv_toolkit.data.feature_index import FeatureIndex
+from sv_toolkit.features.registry import without_powers
 from sv_toolkit.models.store import read_description
 from sv_toolkit.training.config import with_overrides
 from sv_toolkit.training.defaults import Material, fitting_tables, told
@@ -54,7 +55,7 @@ def read_material(path: Path, elsewhere: Path, max_bad: int, progress: Progress)
     index = FeatureIndex(path, need_vad=use_vad)
     place, _ = ensure_index(index, use_vad, max_bad, progress, elsewhere)
     table = load_index(place, index.num_utterances, index.dim)
-    return Material(index.speaker_codes, np.asarray(table.num_frames), "mfcc" not in index.made_by())
+    return Material(index.speaker_codes, np.asarray(table.num_frames), without_powers(index.made_by()) is None)
 
 
 def tables_of_model(folder: Path) -> dict[str, Any]:

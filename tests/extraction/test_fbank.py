@@ -12,9 +12,9 @@ from sv_toolkit.data.described import carried
 from sv_toolkit.data.operations import subset
 from sv_toolkit.data.output import as_texts, write_output
 from sv_toolkit.errors import DataError, OutputError, TooManyBadError
-from sv_toolkit.extraction import fbank as fbank_extraction
 from sv_toolkit.extraction.fbank import extract_fbank, utterance_rng
 from sv_toolkit.extraction.pipeline import AudioOptions, RunOptions
+from sv_toolkit.features import fbank as fbank_module
 from sv_toolkit.features.fbank import FbankConfig, fbank
 from sv_toolkit.io import work
 from sv_toolkit.io.archives import ScpReader
@@ -71,7 +71,7 @@ def test_finished_work_is_not_done_again(data, tmp_path, contents, caplog, monke
     extract(data, out)
     before = contents(out)
     (out / ".feats.partial").mkdir()
-    monkeypatch.setattr(fbank_extraction, "fbank", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(fbank_module, "fbank", lambda *_: pytest.fail("computed again"))
     with caplog.at_level(logging.INFO, "sv_toolkit"):
         assert extract(data, out) == 12
     assert "already done" in caplog.text
@@ -91,7 +91,7 @@ def test_a_run_that_broke_off_is_finished_to_the_same_bytes(data, tmp_path, cont
         return fbank(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fbank_extraction, "fbank", break_off)
+        patch.setattr(fbank_module, "fbank", break_off)
         with pytest.raises(KeyboardInterrupt):
             extract(data, out)
     assert not (out / "feats.scp").exists()
@@ -239,7 +239,7 @@ def test_running_out_of_memory_is_a_reason_to_skip(data, tmp_path, monkeypatch):
     def greedy(samples, *_):
         raise MemoryError
 
-    monkeypatch.setattr(fbank_extraction, "fbank", greedy)
+    monkeypatch.setattr(fbank_module, "fbank", greedy)
     with pytest.raises(TooManyBadError, match="s0-u0: not enough memory"):
         extract(data, tmp_path / "out")
 

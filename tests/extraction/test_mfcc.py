@@ -76,7 +76,7 @@ def test_the_manifest_travels_with_the_features(data, tmp_path):
 
 def test_the_control_refuses_cepstra(data, tmp_path):
     extract_mfcc(data, data, CEPSTRA, ONE_CHANNEL, ONE_JOB)
-    with pytest.raises(DataError, match="needs log-mel energies, these are cepstra"):
+    with pytest.raises(DataError, match="needs log-mel energies, these are mfcc"):
         extract_control(data, tmp_path / "control", ONE_JOB)
 
 
