@@ -332,7 +332,7 @@ def _replicates(value: int) -> int:
 
 
 _p_target_option = click.option(
-    "--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF, again for more.  [default: 0.01 and 0.05]"
+    "--p-target", type=PRIOR, multiple=True, help="Prior of a target for minDCF; may be given several times.  [default: 0.01 and 0.05]"
 )
 _operating_point_option = click.option(
     "--operating-point",
@@ -340,7 +340,7 @@ _operating_point_option = click.option(
     "cost",
     type=click.Choice(["voxceleb", "voxsrc", "sre08", "sre10", "sre16"]),
     multiple=True,
-    help="minDCF at the operating points of an evaluation, again for more (sre16: mean over priors 0.01 and 0.005).",
+    help="minDCF at the operating points of an evaluation; may be given several times (sre16: mean over priors 0.01 and 0.005).",
 )
 
 

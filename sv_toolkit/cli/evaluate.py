@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 @cost_options
 @click.option("--calibrated", is_flag=True, help="The scores are log-likelihood ratios (natural): print actual costs and Cllr too.")
 @click.option("--hull", is_flag=True, help="Print the EER of the ROC convex hull and the lowest Cllr (PAV) too.")
-@click.option("--at-far", type=SHARE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction), again for more.")
-@click.option("--at-frr", type=SHARE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction), again for more.")
+@click.option(
+    "--at-far", type=SHARE, multiple=True, help="Print the miss rate at this false-alarm rate (a fraction); may be given several times."
+)
+@click.option(
+    "--at-frr", type=SHARE, multiple=True, help="Print the false-alarm rate at this miss rate (a fraction); may be given several times."
+)
 @click.option("--compare", type=FILE, metavar="SCORES", help="Scores of another system on TRIALS: difference, interval and p-value.")
 @click.option("--streaming", is_flag=True, help="For files that do not fit in memory: both in one order; bounds instead of intervals.")
 @num_bootstrap_option
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     "--by",
     type=click.Choice(["keyword", "session", "device", "days", "gender"]),
     multiple=True,
-    help="A result per condition besides, again for more: same or different keyword, session, device; days between the sides; genders.",
+    help="A result per condition besides; may be given several times: same or different keyword, session, device; days between the sides; genders.",
 )
 @trials_format_option
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")
@@ -83,8 +87,9 @@ def command(
 ) -> None:
     """Print the EER and the detection costs of SCORES for the labelled list TRIALS.
 
-    Where the speakers are known, every number has a 95 % interval, found by resampling speakers.  The EER joins
-    neighbouring operating points by a straight line; equal scores move together; costs are over the blind system's.
+    Where the speakers are known, every number has a 95 % interval, found by resampling speakers.  The EER is linear between
+    the two neighbouring operating points; trials with equal scores are accepted or rejected together; costs are divided by
+    that of always deciding alike, without listening.
 
     \b
     Example:

@@ -15,8 +15,10 @@ COUNT = click.IntRange(min=1)
 @click.argument("embeddings", type=FILE)
 @click.argument("utt2spk", type=FILE)
 @click.option("--num-candidates", type=click.IntRange(min=2), default=100, show_default=True, help="The own and others; all where fewer.")
-@click.option("--num-enroll", type=COUNT, multiple=True, help="Utterances per model, again for more.  [default: single utterances]")
-@click.option("--top-k", type=COUNT, multiple=True, help="Print how often the own is among the first k, again for more.")
+@click.option(
+    "--num-enroll", type=COUNT, multiple=True, help="Utterances per model; may be given several times.  [default: single utterances]"
+)
+@click.option("--top-k", type=COUNT, multiple=True, help="Print how often the own is among the first k; may be given several times.")
 @click.option("--at-far", type=SHARE, multiple=True, help="Print the open-set rate where this fraction of strangers is accepted.")
 @seed_option
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")

@@ -90,7 +90,9 @@ class DataDir:
         required = list(dict.fromkeys([*require, "utt2spk"]))
         missing = [name for name in required if not os.path.lexists(path / name)]
         if missing:
-            raise DataError(f"{place(path / missing[0])}: no such file; required are {', '.join(required)}")
+            raise DataError(
+                f"{place(path / missing[0])}: no such file; required are {', '.join(required)}; sv-make-data makes them of recordings"
+            )
         utt2spk = load(path / "utt2spk")
         wav = _load_if_there(path / "wav.scp") or Table(path / "wav.scp")
         segments = _load_if_there(path / "segments")

@@ -82,7 +82,12 @@ def _check_files(path: Path, rules: Rules) -> tuple[dict[str, Table], list[Probl
     for name in FORMS:
         if not os.path.lexists(path / name):
             if name in required:
-                problems.append(Problem(place(path / name), f"missing: no such file; required are {', '.join(required)}"))
+                problems.append(
+                    Problem(
+                        place(path / name),
+                        f"missing: no such file; required are {', '.join(required)}; sv-make-data makes them of recordings",
+                    )
+                )
             continue
         table, found = check(path / name)
         problems += found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from sv_toolkit.training.config import with_overrides
 from sv_toolkit.training.defaults import Material, fitting_tables, told
 from sv_toolkit.training.index_store import Progress, ensure_index, load_index, no_progress
 
+FEW_SPEAKERS = 200  # with fewer, a training from nothing is behind a model of other data (egs/general/v1)
 logger = logging.getLogger("sv_toolkit")
 
 
@@ -45,8 +47,22 @@ def chosen_tables(
         if overrides.get(f"{section}.name", tables[section]["name"]) != tables[section]["name"]:
             tables[section] = {}
     tables = with_overrides(tables, overrides, "options")
+    _follow_crops(tables["batch"], overrides)
     logger.info("no --config: %s; sv-train --print-config shows every key, --set changes one", told(material, tables))
+    if start is None and sum(len(np.unique(own.speaker)) for own in material) < FEW_SPEAKERS:
+        logger.info("few speakers: --init default starts from the ready model, which has heard more of them")
     return tables
+
+
+def _follow_crops(batch: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Where the command line says one end of the crops, what was chosen for the others gives way."""
+    with contextlib.suppress(TypeError):  # no numbers: the configuration says so
+        if "batch.min_frames" not in overrides:
+            batch["min_frames"] = min(batch["min_frames"], batch["max_frames"])
+        if "batch.max_frames" not in overrides:
+            batch["max_frames"] = max(batch["min_frames"], batch["max_frames"])
+        if "batch.shortest" not in overrides:
+            batch["shortest"] = min(batch["shortest"], batch["max_frames"])
 
 
 def read_material(path: Path, elsewhere: Path, max_bad: int, progress: Progress) -> Material:

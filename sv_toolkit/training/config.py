@@ -297,7 +297,8 @@ def matching_windows(batch: BatchConfig) -> WindowConfig:
 
 def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
     """The configuration file with `{"section.key": value}` laid over it."""
-    return train_config(with_overrides(read_config(path), overrides, plain(path)), plain(path))
+    where = f"{plain(path)} and options" if overrides else plain(path)  # the typo may be in either
+    return train_config(with_overrides(read_config(path), overrides, where), where)
 
 
 def with_overrides(tables: dict[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
