@@ -116,7 +116,7 @@ def _refuse_nothing(source: Path, recordings: list[Recording], left_out: dict[st
 
     if not recordings:
         first = next(iter(sorted(left_out.items())), ("", ""))
-        raise DataError(f"{plain(source)}: no recording can be used: {summary_of(left_out)}; {plain(first[0])}: {first[1]}")
+        raise DataError(f"{plain(source)}: no recording can be used ({summary_of(left_out)}): {plain(first[0])}: {first[1]}")
 
 
 def _write(
@@ -184,7 +184,7 @@ def _tell(recordings: list[Recording], left_out: dict[str, str], data: Path) -> 
     said = ", ".join(f"{rate} Hz" + (f" ({count})" if len(rates) > 1 else "") for rate, count in rates.most_common())
     click.echo(f"sv-make-data: {len(recordings)} usable recordings, {minutes:.1f} minutes, {said}", err=True)
     if left_out:
-        click.echo(f"sv-make-data: left out {len(left_out)}: {summary_of(left_out)}; reasons in {plain(data)}/skipped.tsv", err=True)
+        click.echo(f"sv-make-data: left out {len(left_out)} ({summary_of(left_out)}); reasons in {plain(data)}/skipped.tsv", err=True)
     if min(rates) < 16_000 and len(rates) > 1:
         click.echo("sv-make-data: warning: rates differ: what has 8 kHz has no sound above 4 kHz, and a model hears that", err=True)
 

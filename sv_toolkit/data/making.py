@@ -274,9 +274,9 @@ def summary_of(left_out: dict[str, str]) -> str:
     """How many files were left out, by kind, with an example of each.
 
     >>> summary_of({"a.txt": "not an audio file (format not recognised); convert it", "b.wav": "empty file (0 bytes)"})
-    '1 not an audio file (a.txt), 1 empty file (b.wav)'
+    'not an audio file: 1 (a.txt), empty file: 1 (b.wav)'
     """
     kinds: dict[str, list[str]] = {}
     for name, reason in sorted(left_out.items()):
         kinds.setdefault(re.split(r"[(;:,]", reason)[0].strip(), []).append(name)
-    return ", ".join(f"{len(names)} {kind} ({examples(names, 2)})" for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1])))
+    return ", ".join(f"{kind}: {len(names)} ({examples(names, 2)})" for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1])))

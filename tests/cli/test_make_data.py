@@ -83,7 +83,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder, tmp_path):
     write_folder(folder, ["d/stereo.wav"], channels=2)
     result = run(folder, tmp_path / "data")
     assert result.exit_code == 0
-    assert "left out 6: 1 " in result.stderr
+    assert "left out 6 (" in result.stderr
     reasons = {name: reason for name, made_by, reason in read_skipped(tmp_path / "data")}
     assert set(reasons) == {"README.txt", "a/empty.wav", "a/prog", "b/cut.wav", "c/cut.flac", "d/stereo.wav"}
     assert reasons["a/empty.wav"] == "empty file (0 bytes)"
@@ -159,7 +159,7 @@ def test_without_a_usable_recording_the_first_reason_is_told(tmp_path):
     (tmp_path / "recordings/a/x.wav").write_bytes(b"")
     result = run(tmp_path / "recordings", tmp_path / "data")
     assert result.exit_code == 1
-    assert "no recording can be used: 1 empty file (a/x.wav); a/x.wav: empty file (0 bytes)" in result.stderr
+    assert "no recording can be used (empty file: 1 (a/x.wav)): a/x.wav: empty file (0 bytes)" in result.stderr
 
 
 def test_names_that_cannot_stand_in_a_table_are_left_out(folder, tmp_path):

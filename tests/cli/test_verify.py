@@ -243,7 +243,6 @@ def test_voiceprints_are_not_for_the_world(enrolled):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--store", "s", "--speaker", "abe", "a.wav"],
         ["--store", "s", "--model", "m"],
         ["--store", "s", "--model", "m", "d1", "d2"],
         ["--store", "s", "--model", "m", "--overwrite", "d1"],
