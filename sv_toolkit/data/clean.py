@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sv_toolkit.data.consistency import SPED_UP
 from sv_toolkit.data.forms import BY_UTTERANCE, DERIVED, FORMS, PARSERS, check, parse_values
 from sv_toolkit.errors import DataError
 from sv_toolkit.io.ids import Ids
@@ -31,6 +32,8 @@ def counts_if_clean(path: Path, speaker_prefix: bool, need_wav: bool) -> tuple[i
     if found is None:
         return None
     ids, codes, speakers = found
+    if b"sp" in ids.content() and any(SPED_UP.search(key) for key in ids) and "utt2speed" not in there:
+        return None
     if speaker_prefix and not all(key.startswith(speakers[code]) for key, code in zip(ids, codes.tolist())):
         return None
     checks: dict[str, Callable[[Path], bool]] = {

@@ -5,6 +5,7 @@ Keys of lines that could not be read count as present: the damaged line is one p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from sv_toolkit.data.forms import is_pipe
@@ -12,6 +13,7 @@ from sv_toolkit.errors import Problem, examples, plain, shown
 from sv_toolkit.io.tables import Table, bounded, place
 
 DROPS = "sv-fix-data drops them"
+SPED_UP = re.compile(r"^sp\d*\.\d+-|-sp\d*\.\d+$", re.ASCII)  # as sv-perturb-speed and Kaldi's scripts name copies
 
 
 def wav_problems(wav: Table, allow_pipes: bool) -> list[Problem]:
@@ -26,6 +28,18 @@ def wav_problems(wav: Table, allow_pipes: bool) -> list[Problem]:
         else:
             problems.append(Problem(wav.where(key), f"the path starts with a tilde (~): {shown(value)}", "write the directory out"))
     return bounded(place(wav.path), problems)
+
+
+def speed_problems(utt2spk: Table, wav: Table, utt2speed: Table | None) -> list[Problem]:
+    """Utterances that sv-perturb-speed named after a speed, and that have none: read so, they would not be sped up.
+
+    Audio that a command of wav.scp speeds up, as Kaldi's scripts do, is as it should be.
+    """
+    lost = [key for key in utt2spk if SPED_UP.search(key) and (utt2speed is None or key not in utt2speed) and not is_pipe(wav.get(key, ""))]
+    if not lost:
+        return []
+    what = f"{len(lost)} utterances are named after a speed and have none in utt2speed: {examples(lost)}; they would be read at the speed of the recording"
+    return [Problem(utt2spk.where(lost[0]), what, "copy utt2speed too (other programs leave it out), or rename them")]
 
 
 def index_problems(table: Table) -> list[Problem]:

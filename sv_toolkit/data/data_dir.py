@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sv_toolkit.data.consistency import index_problems, recording_problems, wav_problems
+from sv_toolkit.data.consistency import index_problems, recording_problems, speed_problems, wav_problems
 from sv_toolkit.data.forms import (
     BASE_TABLES,
     REQUIRED,
@@ -130,6 +130,8 @@ class DataDir:
             DataError: a channel or a speed factor is not a number; an utterance has no audio.
         """
         refuse(recording_problems(self.utt2spk, self.wav, self.table("segments")))
+        if not self.segments:
+            refuse(speed_problems(self.utt2spk, self.wav, self.table("utt2speed")))
         channels = _values(self.table("reco2file_and_channel"))
         speeds = _values(self.table("utt2speed"))
         return [self._utterance(key, channels, speeds) for key in sorted(self.utt2spk)]

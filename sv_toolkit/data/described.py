@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_toolkit.data.data_dir import DataDir
+from sv_toolkit.data.digests import tables_digest
 from sv_toolkit.errors import DataError
 from sv_toolkit.features.registry import FEATURES
 from sv_toolkit.io.manifest import Manifest, describe_bytes, made_with, manifest_path, manifest_text, read_manifest
@@ -39,6 +40,50 @@ def carried(sources: Sequence[DataDir], tables: Mapping[str, Mapping[str, str]],
             files = {name: describe_bytes(out / name, content) for name, content in contents.items()}
             texts[manifest_path(out, kind).name] = manifest_text(Manifest(kind, job, {"utterances": len(tables[names[0]])}, files))
     return texts
+
+
+def refuse_stale(path: Path, table: str, archives: Sequence[str]) -> None:
+    """Stop where a data directory says how its features were made, and the directory that owns their archives says otherwise.
+
+    A part of a data directory points into the archives of the whole, which may have been made again since.
+
+    Args:
+        table: "feats.scp" or "vad.scp".
+        archives: the files that it lists.
+
+    Raises:
+        DataError: names both directories and what differs.
+    """
+    owners = {Path(archive).parent for archive in archives} - {path}
+    for owner in sorted(folder for folder in owners if folder.is_dir() and folder.resolve() != path.resolve()):
+        kinds = [kind for kind, tables in described_tables().items() if tables[0] == table]
+        own, theirs = ({kind: made for kind in kinds if (made := made_with(folder, kind)) is not None} for folder in (path, owner))
+        if not own or not theirs:
+            continue  # nothing is believed, or nothing is known
+        if not own.keys() & theirs.keys():
+            differing = f"they are {' and '.join(theirs)}, not {' and '.join(own)}"
+        else:
+            differing = "; ".join(found for kind in own.keys() & theirs.keys() if (found := differing_options(theirs[kind], own[kind])))
+        if differing:
+            raise DataError(
+                f"{place(path / table)}: its archives in {place(owner)} were made again since: {differing}; make {place(path)} again from it"
+            )
+
+
+def refuse_stale_decisions(path: Path) -> None:
+    """Stop where decisions were made here about other features than those that are here now.
+
+    Raises:
+        DataError: says which command makes them again.
+    """
+    manifest = read_manifest(path, "vad")
+    if manifest is None or not any(name.endswith(".ark") for name in manifest.files):
+        return  # of another program, or taken from another directory
+    made_for, key = manifest.job.get("data"), "archives of feats.scp"
+    if isinstance(made_for, dict) and key in made_for and made_for[key] != tables_digest(path, ("feats.scp",)).get(key):
+        raise DataError(
+            f"{place(path / 'vad.scp')}: was made for other features than those of feats.scp now; run sv-compute-vad {place(path)} --overwrite"
+        )
 
 
 def _refuse_other_features(sources: Sequence[DataDir]) -> None:

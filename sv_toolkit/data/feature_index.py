@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.data_dir import DataDir
-from sv_toolkit.data.described import described_tables
+from sv_toolkit.data.described import described_tables, refuse_stale, refuse_stale_decisions
 from sv_toolkit.data.forms import directory_problems, refuse
 from sv_toolkit.data.skipped import left_out, read_skipped
 from sv_toolkit.errors import ArchiveError, DataError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.ids import Ids
-from sv_toolkit.io.manifest import made_with
+from sv_toolkit.io.manifest import made_with, way_back
 from sv_toolkit.io.table_arrays import read_words
 
 LARGEST = 1e20  # even mel energies without the logarithm stay far below; a network would saturate and learn nothing
@@ -44,6 +45,12 @@ class FeatureIndex:
         ids, codes, speakers = _read_utt2spk(path)
         self.features = _open(path, "feats.scp", "sv-extract-fbank", ids)
         self.vad = _open(path, "vad.scp", "sv-compute-vad", ids) if need_vad else None
+        refuse_moved(path, self.features)
+        for kind, reader in (("feats.scp", self.features), ("vad.scp", self.vad)):
+            if reader is not None:
+                refuse_stale(path, kind, reader.locations.archives)
+        if need_vad:
+            refuse_stale_decisions(path)
         kept = np.arange(len(ids))
         for name, table in (("feats.scp", self.features), ("vad.scp", self.vad)):
             if table is not None and table.ids is not ids:
@@ -147,6 +154,22 @@ class FeatureIndex:
         """The options in the manifests beside the tables, for the model's description."""
         found = {name: made_with(self.path, name) for name in described_tables()}
         return {name: {"config": config} for name, config in found.items() if config is not None}
+
+
+def refuse_moved(path: Path, features: ScpReader) -> None:
+    """Stop where no archive of an index is there: its directory was moved.
+
+    Raises:
+        DataError: names where they were, and the way out.
+    """
+    archives = features.locations.archives
+    if not any(os.path.lexists(archive) for archive in archives[:100]):
+        old = os.path.dirname(archives[0])  # noqa: PTH120 (a str stays a str)
+        where = f"{plain(path)}/feats.scp"
+        if old and not os.path.isdir(old):  # noqa: PTH112
+            raise DataError(
+                f"{where}: its archives were in {plain(old)}, which is not there: moved? {way_back(path / 'feats.scp', plain(old))}"
+            )
 
 
 def _read_utt2spk(path: Path) -> tuple[Ids, np.ndarray, list[str]]:

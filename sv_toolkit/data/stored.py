@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sv_toolkit.data.consistency import index_problems
+from sv_toolkit.data.described import refuse_stale, refuse_stale_decisions
 from sv_toolkit.data.forms import is_pipe, parse_values
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, Problem, plain, shown
 from sv_toolkit.io.audio_files import read_header
@@ -100,6 +101,10 @@ def feature_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:
         vad = None
     try:
         readers = {table.path.name: ScpReader(table.path) for table in (feats, vad) if table is not None}
+        for name, reader in readers.items():
+            refuse_stale(path, name, reader.locations.archives)
+        if vad is not None:
+            refuse_stale_decisions(path)
     except (ArchiveError, DataError) as error:
         return [Problem(place(path), str(error))]
     num_frames, problems = _check_matrices(readers["feats.scp"], feats)

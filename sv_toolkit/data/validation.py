@@ -14,6 +14,7 @@ from sv_toolkit.data.consistency import (
     missing_problems,
     prefix_problems,
     recording_problems,
+    speed_problems,
     spk2utt_problems,
     wav_problems,
 )
@@ -109,6 +110,8 @@ def _check_together(tables: dict[str, Table], skipped: list[Line], rules: Rules)
     utt2spk = tables["utt2spk"]
     if "wav.scp" in tables:
         problems += recording_problems(utt2spk, tables["wav.scp"], tables.get("segments"))
+        if "segments" not in tables:
+            problems += speed_problems(utt2spk, tables["wav.scp"], tables.get("utt2speed"))
     if "spk2utt" in tables:
         problems += spk2utt_problems(tables["spk2utt"], utt2spk)
     if rules.speaker_prefix:

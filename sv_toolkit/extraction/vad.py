@@ -74,7 +74,7 @@ def compute_vad(
         as_table(config),
         extra,
         inputs,
-        indices=INDICES if from_features else (),  # decisions from waveforms need to know only how the features were framed
+        indices=INDICES,  # decisions are about the frames of these very features
         copied=("feats.scp", "utt2num_frames"),
         described=tuple(FEATURES),
     )

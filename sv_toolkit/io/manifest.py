@@ -126,9 +126,31 @@ def damaged_files(directory: Path, manifest: Manifest, thorough: bool) -> list[s
             findings.append(f"{name} is missing")
         elif path.suffix != ".scp" and path.stat().st_size != known["size"]:
             findings.append(f"{name} has {path.stat().st_size} bytes, {known['size']} were written")
-        elif (thorough or known["size"] <= LARGE or path.suffix == ".scp") and describe_file(path) != known:
+        elif path.suffix == ".scp" and describe_file(path) != known:
+            findings += _changed_index(path, known)
+        elif (thorough or known["size"] <= LARGE) and path.suffix != ".scp" and describe_file(path) != known:
             findings.append(f"{name} is corrupt: its checksum is not the one recorded when it was written")
     return findings
+
+
+def _changed_index(path: Path, known: dict[str, Any]) -> list[str]:
+    """What is wrong with an scp file whose bytes are not those that were written: nothing in a copy, whose archives lie elsewhere."""
+    content = path.read_bytes()
+    folder = os.path.dirname(content.split(b"\n", 1)[0].partition(b" ")[2])  # noqa: PTH120 (bytes)
+    moved = content.replace(b" " + folder + os.sep.encode(), b" ")
+    if not folder or {"size": len(moved), "sha256": sha256_bytes(moved)} != known:
+        lines = content.count(b"\n")
+        return [f"{path.name} ({lines} lines) is not the one that was written: it was filtered or edited, or is damaged"]
+    if os.path.isdir(folder):  # noqa: PTH112 (bytes)
+        return []
+    old = plain(os.fsdecode(folder))
+    return [f"{path.name} points to {old}, which is not there: the directory was moved; {way_back(path, old)}"]
+
+
+def way_back(index: Path, old: str) -> str:
+    """How to make an index of archives good whose directory was moved from `old`."""
+    here = plain(os.path.abspath(index.parent))  # noqa: PTH100 (links stay links)
+    return f"sed -i 's| {old}/| {here}/|' {plain(index)}, or make it again"
 
 
 def digest_of(value: Any) -> str:

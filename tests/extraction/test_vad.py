@@ -180,7 +180,7 @@ def test_segments_are_the_utterances(data, tmp_path, rng, voice):
     assert ScpReader(data / "vad.scp").shape("a-1") == (148,)
 
 
-def test_decisions_from_features_made_anew_are_other_work_and_those_from_recordings_are_not(data, tmp_path):
+def test_decisions_about_features_made_anew_are_other_work(data, tmp_path):
     from_features = VadConfig(kind="energy", energy=EnergyVadConfig(source="features"))
     other, again = FbankConfig(low_freq=1000.0), RunOptions(num_jobs=1, overwrite=True)
     features(data)
@@ -190,9 +190,17 @@ def test_decisions_from_features_made_anew_are_other_work_and_those_from_recordi
     assert (data / "feats.scp").read_bytes() == index
     with pytest.raises(OutputError, match="not of this run; give --overwrite"):
         vad(data, config=from_features)
+    with pytest.raises(DataError, match="vad.scp: .*other features than those .*; run sv-compute-vad .* --overwrite"):
+        FeatureIndex(data, need_vad=True)
     vad(data, options=again)
+    FeatureIndex(data, need_vad=True)
     features(data, options=again)
-    assert vad(data) == 12
+    with pytest.raises(OutputError, match="not of this run; give --overwrite"):
+        vad(data)
+    vad(data, options=again)
+    features(data, config=other, options=again)
+    features(data, options=again)
+    assert vad(data) == 12  # the same features again
 
 
 def test_copied_features_that_were_made_anew_are_other_work(data, tmp_path):
