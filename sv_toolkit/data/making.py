@@ -279,4 +279,6 @@ def summary_of(left_out: dict[str, str]) -> str:
     kinds: dict[str, list[str]] = {}
     for name, reason in sorted(left_out.items()):
         kinds.setdefault(re.split(r"[(;:,]", reason)[0].strip(), []).append(name)
-    return ", ".join(f"{kind}: {len(names)} ({examples(names, 2)})" for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1])))
+    return ", ".join(
+        f"{kind}: {len(names)} ({examples(names, 2)})" for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1]))
+    )
