@@ -4,7 +4,8 @@ A file is read in pieces; a few passes over the bytes of a piece prove that it i
 cannot prove (a control character, an unsorted id, a value of another form) makes the function return None: the caller
 then reads the file line by line (tables.py), which says what is wrong, where, and what to do.
 
-Plain numpy: for these files it is as fast as pyarrow's CSV reader, needs 50 MB less to install, and starts in no time.
+Plain numpy: pyarrow's CSV reader reads the strings of the same million lines in 1.0 s where this takes 1.7 s with all checks, ids,
+codes and offsets; the rest would still be ours to do, and the package takes 150 MB.
 """
 
 from __future__ import annotations
