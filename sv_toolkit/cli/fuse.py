@@ -111,13 +111,19 @@ def _joined(scores: tuple[Path, ...], listed: Path | None, trials_format: str) -
 def _fitted(trials: Trials, values: np.ndarray, scores: tuple[Path, ...], method: str, prior: float | None) -> Fusion:
     from sv_toolkit.backends.calibration import DEFAULT_PRIOR, FitList
     from sv_toolkit.backends.fusion import fit_logistic, fit_mean_variance
+    from sv_toolkit.backends.logistic import is_separated
+    from sv_toolkit.errors import plain
     from sv_toolkit.reporting.results import both_kinds
 
     systems = [str(path) for path in scores]
     if method == "mean-variance":
         return fit_mean_variance(values, systems)
     made_of = FitList(trials.path.name, trials.short_hash, trials.num_targets, len(trials) - trials.num_targets)
-    return fit_logistic(values, both_kinds(trials), systems, made_of, DEFAULT_PRIOR if prior is None else prior)
+    is_target = both_kinds(trials)
+    found = fit_logistic(values, is_target, systems, made_of, DEFAULT_PRIOR if prior is None else prior)
+    if is_separated(found.fuse(values), is_target):
+        logger.warning("%s: the fused scores tell all targets from all nontargets: the size of the ratios is a guess", plain(trials.path))
+    return found
 
 
 def _keep(fusion: Fusion, save: Path | None, output: Path | None) -> None:

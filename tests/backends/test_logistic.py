@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sv_toolkit.backends.logistic import RIDGE, fit_llr, logit, sigmoid
+from sv_toolkit.backends.logistic import RIDGE, fit_llr, is_separated, logit, sigmoid
 from sv_toolkit.errors import DataError
 
 
@@ -76,6 +76,43 @@ def test_repeating_every_trial_changes_nothing(trials):
     weights, offset = fit_llr(*trials, 0.05)
     again, shift = fit_llr(np.repeat(trials[0], 3, axis=0), np.repeat(trials[1], 3), 0.05)
     np.testing.assert_allclose([*again, shift], [*weights, offset], rtol=1e-9)
+
+
+def long_tailed(seed, num_systems, tail):
+    """Few errors near the threshold, most nontargets `tail` times as far away as the targets lie apart."""
+    rng = np.random.default_rng(seed)
+    is_target = np.arange(2300) < 300
+    near = rng.random((2000, num_systems)) < 0.4
+    nontargets = np.where(near, rng.normal(-3, 2.5, near.shape), -rng.gamma(2, tail, near.shape))
+    return np.vstack([rng.normal(4, 2, (300, num_systems)), nontargets]), is_target
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.5])
+@pytest.mark.parametrize("tail", [1e3, 1e6])
+@pytest.mark.parametrize("num_systems", [1, 2])
+def test_a_long_tail_of_nontargets_does_not_hold_the_fit_back(num_systems, tail, prior):
+    """The peer is the same fit on the trials alone that are near: of the others, the loss vanishes."""
+    optimize = pytest.importorskip("scipy.optimize")
+    features, is_target = long_tailed(3, num_systems, tail)
+    sign = np.where(is_target, 1.0, -1.0)
+    share = np.where(is_target, prior / 300, (1 - prior) / 2000)
+
+    def entropy(x):
+        return share @ np.logaddexp(0, -sign * (features @ x[:-1] + x[-1] + logit(prior)))
+
+    weights, offset = fit_llr(features, is_target, prior)
+    found = entropy(np.append(weights, offset))
+    assert not is_separated(features @ weights, is_target)
+    options = {"xatol": 1e-12, "fatol": 1e-17, "maxiter": 20_000}
+    for start in (np.append(weights, offset), np.append(np.ones(num_systems), 0.0)):
+        assert found <= optimize.minimize(entropy, start, method="Nelder-Mead", options=options).fun * (1 + 1e-6)
+
+
+def test_separable_lists_with_a_long_tail_end_with_a_finite_map():
+    features, is_target = long_tailed(4, 1, 1e4)
+    features[:300] += 40
+    weights, offset = fit_llr(features, is_target, 0.05)
+    assert is_separated(features @ weights, is_target) and np.isfinite([*weights, offset]).all()
 
 
 @pytest.mark.parametrize("gap", [3.5, 10.0, 1e6])

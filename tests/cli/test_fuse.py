@@ -68,6 +68,18 @@ def test_weights_are_applied_to_other_lists_without_labels(folder):
     assert applied == {pair: whole[pair] for pair in PAIRS if pair[0].startswith("s00")}
 
 
+def test_fused_scores_that_tell_all_trials_apart_are_a_guess_and_said_so(folder):
+    pairs = [f"e{place} t" for place in range(8)]
+    (folder / "trials").write_text("".join(f"{pair} {'non' * (place % 2)}target\n" for place, pair in enumerate(pairs)))
+    for name, step in (("a", 1.0), ("b", 2.0)):
+        (folder / name).write_text(
+            "".join(f"{pair} {step * (place % 2 == 0) + 0.01 * place**step:g}\n" for place, pair in enumerate(pairs))
+        )
+    result = both(folder, "--weights-from", folder / "trials", "-o", folder / "fused")
+    assert result.exit_code == 0 and "tell all targets from all nontargets" in result.stderr
+    assert np.isfinite(list(read((folder / "fused").read_text()).values())).all()
+
+
 def test_mean_variance_needs_no_labels(folder, values):
     result = both(folder, "--method", "mean-variance")
     assert result.exit_code == 0, result.stderr
