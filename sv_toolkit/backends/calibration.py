@@ -155,13 +155,8 @@ def _curve(target: np.ndarray, nontarget: np.ndarray) -> tuple[tuple[float, floa
 
 def warn_of_weak_evidence(scores: np.ndarray, is_target: np.ndarray, num_speakers: int | None, where: Path) -> None:
     """Say where the list cannot carry the fit: few targets or speakers (None: not known), or no error at the best threshold."""
-<<<<<<< HEAD
-    if scores[is_target].min() > scores[~is_target].max():
-        logger.info("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
-=======
     if is_separated(scores, is_target):
-        logger.warning("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
->>>>>>> 42fb6d9 (Logistic fits reach the optimum on long tails; readers are fuzzed)
+        logger.info("%s: one threshold tells all targets from all nontargets: the size of the ratios is a guess", plain(where))
     if is_target.sum() < FEW_TARGETS:
         logger.warning("%s: few target trials: a calibration on %d is rough", plain(where), is_target.sum())
     if num_speakers is not None and num_speakers < FEW_SPEAKERS:
