@@ -19,7 +19,7 @@ __version__ = "0.2.0"
 __all__ = ["load"]
 
 
-def load(model: Path | str = "default", device: str = "cpu") -> Verifier:
+def load(model: Path | str = "default", device: str = "auto") -> Verifier:
     """A model that takes recordings: the ready one, or that in a folder.
 
     Raises:

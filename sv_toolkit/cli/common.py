@@ -308,6 +308,13 @@ max_bad_option = click.option(
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
 resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute: auto takes a GPU where there is one.",
+)
 trials_format_option = click.option(
     "--trials-format",
     type=click.Choice(["auto", "kaldi", "voxceleb", "cnceleb", "sitw"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import MODEL, PRIOR, FiniteRange
+from sv_toolkit.cli.common import MODEL, PRIOR, FiniteRange, device_option
 from sv_toolkit.errors import plain
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _PURPOSE = [
     click.option("--exit-code", is_flag=True, help=f"Exit with {REJECTED} for a rejection; otherwise every decision exits with 0."),
     channel_option,
     resample_option,
+    device_option,
 ]
 
 

@@ -13,6 +13,7 @@ from sv_toolkit.cli.common import (
     Progress,
     SvCommand,
     allow_pipes_option,
+    device_option,
     max_bad_option,
     overwrite_option,
     refuse_given,
@@ -29,6 +30,7 @@ from sv_toolkit.cli.decision_options import channel_option, resample_option
 @click.option("--update", is_flag=True, help="--store: add recordings to speakers that are enrolled already.")
 @channel_option
 @resample_option
+@device_option
 @max_bad_option
 @allow_pipes_option
 def command(
@@ -40,6 +42,7 @@ def command(
     update: bool,
     channel: int | None,
     resample: bool,
+    device: str,
     max_bad: int,
     allow_pipes: bool,
 ) -> None:
@@ -68,7 +71,7 @@ def command(
         raise click.UsageError("--overwrite belongs to the form with OUT; a store is changed by --update, and by sv-store --remove")
     if not files or (speaker is None and len(files) != 1):
         raise click.UsageError("Missing argument: --speaker ID with recordings, or one data directory")
-    _to_store(store, model, speaker, files, update, (channel, resample, allow_pipes), max_bad)
+    _to_store(store, model, device, speaker, files, update, (channel, resample, allow_pipes), max_bad)
 
 
 def _to_directory(files: tuple[Path, ...], overwrite: bool, model: Path | None, speaker: str | None, update: bool) -> None:
@@ -92,6 +95,7 @@ def _to_directory(files: tuple[Path, ...], overwrite: bool, model: Path | None, 
 def _to_store(
     store: Path,
     model: Path,
+    device: str,
     speaker: str | None,
     files: tuple[Path, ...],
     update: bool,
@@ -107,7 +111,7 @@ def _to_store(
     from sv_toolkit.verification.decision import seen_seconds
     from sv_toolkit.verification.enrolling import enroll_data, enroll_files
 
-    options, embedder = AudioOptions(*audio), Embedder(model)
+    options, embedder = AudioOptions(*audio), Embedder(model, device)
     embedder.seen = seen_seconds(model)
     if speaker is not None:
         added = enroll_files(store, embedder, speaker, files, options, update)

@@ -12,6 +12,7 @@ from sv_toolkit.cli.common import (
     MODEL,
     Progress,
     SvCommand,
+    device_option,
     max_bad_option,
     nj_option,
     overwrite_option,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 @click.argument("folders", type=DIRECTORY, nargs=-1, metavar="[MODEL] DATA OUT")
 @click.option("--window", type=click.IntRange(min=1), help="Frames per window.  [default: the model's]")
 @click.option("--shift", type=click.IntRange(min=1), help="Frames between windows.  [default: the model's, or half of --window]")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute.")
+@device_option
+@click.option("--amp", type=click.Choice(["none", "bf16"]), default="none", show_default=True, help="Precision of the network.")
 @nj_option
 @max_bad_option
 @overwrite_option
@@ -40,6 +42,7 @@ def command(
     window: int | None,
     shift: int | None,
     device: str,
+    amp: str,
     num_jobs: int | None,
     max_bad: int,
     overwrite: bool,
@@ -67,10 +70,10 @@ def command(
         )
     model = MODEL.convert(folders[-3] if len(folders) == 3 else "default", None, click.get_current_context())
     data, out = folders[-2:]
-    choose_device(device)
+    device = choose_device(device).type
     if share is None:  # parts would all make them at once
         make_missing_features([data], model, num_jobs, max_bad)
     total = len(DataDir.read(data, require=("utt2spk",)).utt2spk)
     with Progress(total, "d-vectors") as advance:
-        count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance, share))
+        count = extract_dvectors(model, data, out, Options(window, shift, num_jobs, max_bad, device, overwrite, advance, share, amp))
     say_done(share, f"sv-extract-dvector: {count} d-vectors in {out}/dvector.scp; next: sv-score TRIALS --enroll {out}/dvector.scp")

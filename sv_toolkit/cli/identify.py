@@ -40,6 +40,7 @@ def command(
     exit_code: bool,
     channel: int | None,
     resample: bool,
+    device: str,
 ) -> None:
     """Say who of the speakers in a store the RECORDING is of, or that it is none of them (decision: known, unknown).
 
@@ -59,7 +60,7 @@ def command(
     from sv_toolkit.verification.identification import identify
     from sv_toolkit.verification.store import read_store
 
-    purpose, embedder, known = make_purpose(prior, cost_miss, cost_fa, threshold), Embedder(model), read_store(store)
+    purpose, embedder, known = make_purpose(prior, cost_miss, cost_fa, threshold), Embedder(model, device), read_store(store)
     known.refuse_other_model(embedder.digest)
     judge = open_judge("sv-identify", model, embedder, purpose, exit_code)
     test = embedder.embed_file(recording, channel, resample)

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, MODEL, Progress, SvCommand, max_bad_option, overwrite_option, resume_option
+from sv_toolkit.cli.common import (
+    DIRECTORY,
+    FILE,
+    MODEL,
+    Progress,
+    SvCommand,
+    device_option,
+    max_bad_option,
+    overwrite_option,
+    resume_option,
+)
 from sv_toolkit.cli.missing_features import make_missing_features
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 @click.option("--init-skip", multiple=True, metavar="PATTERN", help="Names of tensors that --init leaves as drawn, e.g. 'linear.*'.")
 @click.option("--noise", type=DIRECTORY, help="Data directory of noise features for augmentation.")
 @click.option("--reverb", type=DIRECTORY, help="Data directory of features of room impulse responses for augmentation.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; a resumed run needs the same number.  [default: all processors]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice; overrides the configuration.")
 @click.option("--speakers-per-batch", type=click.IntRange(min=1), help="Overrides batch.num_speakers.")

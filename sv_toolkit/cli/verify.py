@@ -58,6 +58,7 @@ def command(
     stream: bool,
     channel: int | None,
     resample: bool,
+    device: str,
     **following: Any,
 ) -> None:
     """Compare the recording TEST with the claimed speaker of a store, or with the recording ENROLLED.
@@ -81,7 +82,7 @@ def command(
     from sv_toolkit.verification.decision import cosine, warn_of_self
 
     purpose = make_purpose(prior, cost_miss, cost_fa, threshold)
-    embedder = Embedder(model)
+    embedder = Embedder(model, device)
     judge = open_judge("sv-verify", model, embedder, purpose, exit_code)
     enrolled, enrolled_from = _enrolled(embedder, store, claim, recordings, channel, resample)
     named = {"claim": claim} if claim is not None else {"enrolled": str(recordings[0])}

@@ -11,10 +11,13 @@ from torch import nn
 from sv_toolkit.embeddings.windows import window_starts
 from sv_toolkit.models.store import WindowConfig
 
-BATCH = 64  # larger batches are no faster on a CPU: the LSTM is at the limit of its matrix products
+BATCH = 64  # windows; more are no faster on a CPU: the LSTM is at the limit of its matrix products
+GPU_BATCH = 1024  # a GPU is busy from here on
 
 
-def embed(network: nn.Module, inputs: Sequence[np.ndarray], windows: WindowConfig, batch_size: int = BATCH) -> np.ndarray:
+def embed(
+    network: nn.Module, inputs: Sequence[np.ndarray], windows: WindowConfig, batch_size: int | None = None, amp: str = "none"
+) -> np.ndarray:
     """D-vectors `(len(inputs), embedding_dim)` float32 of unit length.
 
     Every window gives an L2-normalised vector; their mean, normalised again, is the utterance's
@@ -22,24 +25,27 @@ def embed(network: nn.Module, inputs: Sequence[np.ndarray], windows: WindowConfi
 
     Args:
         inputs: per utterance `(num_frames, feature_dim)` network input, at least one frame.
+        batch_size: windows at a time; None: as many as suit the device.
+        amp: "bf16" for mixed precision of the network, or "none".
     """
     device = next(network.parameters()).device
+    batch_size = batch_size or (BATCH if device.type == "cpu" else GPU_BATCH)
     starts = [window_starts(len(frames), windows.window, windows.shift) for frames in inputs]
     owners = np.repeat(np.arange(len(inputs)), [len(s) for s in starts])
     pieces = [inputs[u][s : s + windows.window] for u, own in enumerate(starts) for s in own]
     sums: torch.Tensor | None = None
     was_training = network.training
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=amp == "bf16"):
         for rows in _similar_lengths(pieces, batch_size):
-            vectors = network(*pad([pieces[row] for row in rows], device)).float().cpu()
+            vectors = network(*pad([pieces[row] for row in rows], device)).float()
             if sums is None:
-                sums = torch.zeros(len(inputs), vectors.shape[1])
-            sums.index_add_(0, torch.from_numpy(owners[rows]), vectors)
+                sums = torch.zeros(len(inputs), vectors.shape[1], device=device)
+            sums.index_add_(0, torch.from_numpy(owners[rows]).to(device), vectors)
     network.train(was_training)
     if sums is None:
         raise ValueError("nothing to embed")
-    return torch.nn.functional.normalize(sums, dim=-1).numpy()
+    return torch.nn.functional.normalize(sums, dim=-1).cpu().numpy()
 
 
 def _similar_lengths(pieces: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -43,6 +43,7 @@ class Options:
     overwrite: bool = False
     on_progress: Callable[[int], None] = lambda _: None
     share: Share = None
+    amp: str = "none"
 
 
 def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> int:
@@ -59,7 +60,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
         "command": "sv-extract-dvector",
         "version": __version__,
         "model": model_digest(model),
-        "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest},
+        "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest, **_precision(options)},
         "data": tables_digest(data, STORED),
     }
     with Work(out, NAME, job, NAME, options.share, options.overwrite) as work:
@@ -70,7 +71,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
 
 
 def _extract(model: Path, index: FeatureIndex, work: Work, windows: WindowConfig, options: Options) -> int:
-    process = partial(embed_shard, str(model), str(index.path), windows, options.device)
+    process = partial(embed_shard, str(model), str(index.path), windows, options.device, options.amp)
     num_jobs = options.num_jobs or (available_cpus() if len(index.utterances) >= SMALL and options.device == "cpu" else 1)
     written = work.shards(index.utterances, str, process, num_jobs, options.max_bad, options.on_progress, start_method="spawn")
     if written.skipped:
@@ -81,6 +82,11 @@ def _extract(model: Path, index: FeatureIndex, work: Work, windows: WindowConfig
         write_skipped(work.out, "sv-extract-dvector", written.skipped)
         work.finish({"utterances": len(written.scp), "skipped": len(written.skipped)})
     return len(written.scp)
+
+
+def _precision(options: Options) -> dict[str, str]:
+    """What the job says of the precision; nothing of the usual one, so that it is what it was."""
+    return {} if options.amp == "none" else {"amp": options.amp}
 
 
 def _windows(description: Description, options: Options) -> WindowConfig:
@@ -94,7 +100,7 @@ def _windows(description: Description, options: Options) -> WindowConfig:
 
 
 def embed_shard(
-    model: str, data: str, windows: WindowConfig, device: str, utterances: list[str]
+    model: str, data: str, windows: WindowConfig, device: str, amp: str, utterances: list[str]
 ) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """D-vectors of a shard, windows batched across its utterances; a reason for each one that has none."""
     network, description, index = _opened(model, data, device)
@@ -112,7 +118,7 @@ def embed_shard(
             )
         else:
             inputs[utterance] = frames
-    vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows))) if inputs else {}
+    vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows, amp=amp))) if inputs else {}
     for utterance in utterances:
         yield utterance, vectors[utterance] if utterance in vectors else Skip(reasons[utterance])
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from sv_toolkit.config import build
@@ -24,6 +23,7 @@ from sv_toolkit.features.registry import FEATURES, FeatureConfig
 from sv_toolkit.features.vad import Sound, VadConfig, decisions, vad_class
 from sv_toolkit.io.audio import AudioRequest, Waveform, read_waveform
 from sv_toolkit.io.files import sha256_bytes
+from sv_toolkit.models.device import choose_device
 from sv_toolkit.models.store import Description, load_model, model_digest
 
 logger = logging.getLogger("sv_toolkit")
@@ -115,15 +115,15 @@ class Embedder:
 
     seen: tuple[float, float] | None = None
 
-    def __init__(self, path: Path | str, device: str = "cpu") -> None:
-        """Load the model in the folder `path`.
+    def __init__(self, path: Path | str, device: str = "auto") -> None:
+        """Load the model in the folder `path`; `device` is one of `models.device.DEVICES`.
 
         Raises:
             ModelError: it is damaged, or does not say how its features were made.
         """
         self.path = Path(path)
         network, self.description = load_model(self.path)
-        self.network: nn.Module = network.to(torch.device(device))
+        self.network: nn.Module = network.to(choose_device(device))
         self.digest = model_digest(self.path)
         self.windows = self.description.windows
         self.front_end = front_end(self.description, plain(self.path))

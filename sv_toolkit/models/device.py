@@ -9,14 +9,24 @@ import torch
 from sv_toolkit.errors import ModelError
 
 logger = logging.getLogger("sv_toolkit")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one and says when there is none."""
+def choose_device(name: str, say: bool = False) -> torch.device:
+    """The device of a name in `DEVICES`: `auto` takes a GPU (CUDA, or Apple's MPS) where there is one.
+
+    Args:
+        say: log where `auto` finds none.
+
+    Raises:
+        ModelError: the device is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu":
+        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
+        if name == "cpu" and say:
             logger.info("no GPU found: computing on the CPU")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("--device cuda: no GPU (CUDA) is available here; use --device cpu")
+    if not there[name]:
+        kind = "GPU (CUDA)" if name == "cuda" else "GPU of Apple's (MPS)"
+        raise ModelError(f"--device {name}: no {kind} is available here; use --device cpu")
     return torch.device(name)

@@ -12,6 +12,9 @@ from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.pooling import pool
 
+# Here and not around the call, which would change the filters of all threads at every step.
+warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+
 POOLINGS = ("last", "mean", "statistics")
 INITIALIZATIONS = ("torch", "xavier")
 
@@ -89,9 +92,7 @@ class LstmDvector(SpeakerNetwork):
 
     def raw(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """D-vectors before the L2 norm; a causal network never sees padding before the last counted frame."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
-            outputs, _ = self.lstm(features)
+        outputs, _ = self.lstm(features)
         if self.frame is not None:
             outputs = self.frame(outputs).relu()
         return self.linear(pool(outputs, lengths, self.config.pooling)).float()

@@ -91,7 +91,7 @@ def run_training(config: TrainConfig, options: Options) -> resume.Progress:
     """
     if not is_first_process():
         logger.setLevel(logging.ERROR)  # the first one speaks for all
-    device = _own_device(choose_device(options.device))
+    device = _own_device(choose_device(options.device, say=True))
     config = without_absent_vad(config, [given.path for given in options.sources])
     _refuse_own_start(options)
     with joined_processes(device, options.process_timeout) as processes, _prepared(options, processes):

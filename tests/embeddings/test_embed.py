@@ -50,3 +50,11 @@ def test_dvectors_have_unit_length_and_training_mode_is_put_back(network, inputs
     vectors = embed(network, inputs, WINDOWS)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert network.training
+
+
+def test_bf16_gives_nearly_the_same_vectors():
+    torch.manual_seed(0)
+    network = LstmDvector(6, LstmConfig(8, 0, 1, 4)).eval()
+    inputs = [np.random.default_rng(i).normal(size=(30 + i, 6)).astype(np.float32) for i in range(5)]
+    exact, rough = (embed(network, inputs, WindowConfig(20, 10, 5), amp=amp) for amp in ("none", "bf16"))
+    assert rough.dtype == np.float32 and (exact * rough).sum(axis=1).min() > 0.99 and not np.array_equal(exact, rough)

@@ -59,3 +59,14 @@ def test_machine_day_and_time_are_said():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 01 s"), (3600, "60 min 00 s")])
 def test_durations_are_minutes_and_seconds(seconds, text):
     assert provenance.duration(seconds) == text
+
+
+def test_gpus_are_named_with_driver_and_libraries(tmp_path):
+    for number in range(2):
+        folder = tmp_path / f"gpus/0000:0{number}"
+        folder.mkdir(parents=True)
+        (folder / "information").write_text("Model: \t\t NVIDIA H200\nIRQ: 1\n")
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n")
+    (found,) = provenance._gpus(tmp_path)
+    assert found.startswith("2 x NVIDIA H200, ") and "driver 580.65.06" in found and "torch 2" in found
+    assert provenance._gpus(tmp_path / "none") == []
