@@ -11,7 +11,7 @@ from sv_toolkit.data.consistency import index_problems
 from sv_toolkit.data.described import refuse_stale, refuse_stale_decisions
 from sv_toolkit.data.forms import is_pipe, parse_values
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, Problem, plain, shown
-from sv_toolkit.io.audio_files import read_header
+from sv_toolkit.io.audio_files import Header, read_header
 from sv_toolkit.io.manifest import damaged_files, read_manifest
 from sv_toolkit.io.tables import Table, bounded, place
 
@@ -26,7 +26,9 @@ def stored_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:
     """What is wrong with the files behind the readable `tables` of the data directory `path`."""
     problems = manifest_problems(path)
     if "wav.scp" in tables:
-        problems += audio_problems(tables["wav.scp"], tables.get("segments"), tables.get("reco2file_and_channel"))
+        problems += audio_problems(
+            tables["wav.scp"], tables.get("segments"), tables.get("reco2file_and_channel"), tables.get("utt2dur"), tables.get("utt2speed")
+        )
     if "feats.scp" in tables and not index_problems(tables["feats.scp"]):
         problems += feature_problems(path, tables)
     return problems
@@ -46,26 +48,62 @@ def manifest_problems(path: Path) -> list[Problem]:
     return problems
 
 
-def audio_problems(wav: Table, segments: Table | None, channels: Table | None) -> list[Problem]:
-    """Recordings whose header cannot be read, that have several channels and no word which, or end before a segment does."""
-    faults, durations = _check_headers(wav, channels)
+def audio_problems(
+    wav: Table, segments: Table | None, channels: Table | None, utt2dur: Table | None = None, utt2speed: Table | None = None
+) -> list[Problem]:
+    """Recordings whose header cannot be read, that have several channels and none chosen, several rates, end before a segment does, or last otherwise than utt2dur says."""
+    faults, headers = _check_headers(wav, channels)
+    durations = {key: header.duration for key, header in headers.items()}
     problems = [Problem(wav.where(key), f"recording {plain(key, 80)}: {fault}", fix) for key, (fault, fix) in faults.items()]
     late = _late_segments(segments, durations) if segments is not None else {}
     fix = "correct the times; sv-fix-data --read-data drops such segments"
     late_problems = [Problem(segments.where(key), f"segment {plain(key, 80)} {fault}", fix) for key, fault in late.items() if segments]
-    return bounded(place(wav.path), problems) + bounded(place(wav.path.with_name("segments")), late_problems)
+    problems = bounded(place(wav.path), problems) + bounded(place(wav.path.with_name("segments")), late_problems)
+    if utt2dur is not None and segments is None:
+        problems += _wrong_durations(utt2dur, durations, utt2speed)
+    return problems + _several_rates(wav, headers)
+
+
+def _several_rates(wav: Table, headers: dict[str, Header]) -> list[Problem]:
+    rates: dict[int, list[str]] = {}
+    for key, header in headers.items():
+        rates.setdefault(header.sample_rate, []).append(key)
+    if len(rates) < 2:
+        return []
+    counts = ", ".join(f"{rate} Hz ({len(keys)})" for rate, keys in sorted(rates.items()))
+    rarest = min(rates.values(), key=len)[0]
+    what = f"recordings of {len(rates)} sample rates: {counts}; {plain(rarest, 80)} is of the rarest"
+    return [
+        Problem(
+            wav.where(rarest),
+            what,
+            "sv-extract-fbank --resample converts them; a lower rate lacks the upper bands, which tells speakers apart",
+        )
+    ]
+
+
+def _wrong_durations(utt2dur: Table, durations: dict[str, float], utt2speed: Table | None) -> list[Problem]:
+    speeds = parse_values(utt2speed)[0] if utt2speed is not None else {}
+    problems = []
+    for key, said in parse_values(utt2dur)[0].items():
+        lasts = durations.get(key, np.inf) / speeds.get(key, 1.0)
+        if np.isfinite(lasts) and abs(said - lasts) > max(0.02, 0.01 * lasts):
+            what = f"utt2dur says {said:g} s of {plain(key, 80)}, its recording lasts {lasts:.3f} s"
+            problems.append(Problem(utt2dur.where(key), what, "delete utt2dur, or write it again"))
+    return bounded(place(utt2dur.path), problems)
 
 
 def useless_audio(wav: Table, segments: Table | None, channels: Table | None) -> dict[str, str]:
     """Reasons by recording or segment why there is no audio for it; a missing choice of channel is no such reason."""
-    faults, durations = _check_headers(wav, channels)
+    faults, headers = _check_headers(wav, channels)
+    durations = {key: header.duration for key, header in headers.items()}
     late = _late_segments(segments, durations) if segments is not None else {}
     return {key: fault for key, (fault, _) in faults.items() if key not in durations} | late
 
 
-def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[str, str]], dict[str, float]]:
-    """Faults (and what mends them) by recording, and the seconds of those that can be read."""
-    faults, durations = {}, {}
+def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[str, str]], dict[str, Header]]:
+    """Faults (and their fixes) by recording, and the headers of those that can be read."""
+    faults, headers = {}, {}
     for key, value in wav.items():
         if is_pipe(value):
             continue
@@ -74,11 +112,11 @@ def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[
         except AudioError as error:
             faults[key] = (f"{shown(value)}: {error}", "correct the path, or replace the file; sv-fix-data --read-data drops it")
             continue
-        durations[key] = header.duration
+        headers[key] = header
         if header.num_channels > 1 and (channels is None or key not in channels):
             what = f"has {header.num_channels} channels and reco2file_and_channel does not say which"
             faults[key] = (what, "add it there, or choose with --channel when extracting")
-    return faults, durations
+    return faults, headers
 
 
 def _late_segments(segments: Table, durations: dict[str, float]) -> dict[str, str]:

@@ -58,9 +58,24 @@ def load_sides(
     refuse_different_models(left, right)
     if models is None:
         return left, right
+    if not allow_missing:
+        _refuse_unmapped(trials, models)
     wanted: Models = {model: models[model] for model in trials.enroll_ids if model in models}
     made = enroll(left, only_known(left, wanted) if allow_missing else wanted)
     return EmbeddingSet(left.path, made.model_ids, made.embeddings, left.model), right
+
+
+def _refuse_unmapped(trials: Trials, models: Models) -> None:
+    """Stop where the map of models lacks some of the trial list."""
+    missing = [place for place, model in enumerate(trials.enroll_ids) if model not in models]
+    if missing:
+        first = trials.enroll_ids[missing[0]]
+        alike = [model for model in models if model.lower() == first.lower()]
+        hint = f"; did you mean {plain(alike[0])}?" if alike else f"; it has {examples(sorted(models), 2)}"
+        raise DataError(
+            f"{trials.where_enroll(missing[0])}: the model {plain(first)} is not in the map of --enroll-spk2utt{hint} "
+            f"{len(missing)} of {len(trials.enroll_ids)} models are missing: add them, or score the rest with --allow-missing"
+        )
 
 
 def find_embeddings(trials: Trials, left: EmbeddingSet, right: EmbeddingSet, allow_missing: bool = False) -> Lookup:

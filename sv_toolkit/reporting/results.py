@@ -228,6 +228,12 @@ def warn(trials: Trials, scores: np.ndarray, results: Results) -> None:
     where, evaluation = place(trials.path), results[ALL]
     if scores.min() == scores.max():
         logger.warning("all scores are equal (%g): they tell nothing apart", scores[0])
+    is_target = both_kinds(trials)
+    if scores[is_target].mean() < scores[~is_target].mean() and evaluation.eer is not None and evaluation.eer.value > 0.5:
+        logger.warning(
+            "scores of targets are lower than those of nontargets: are they distances, or are the labels swapped? A score has to be"
+            " higher where it is one speaker; for distances, write their negatives"
+        )
     if evaluation.num_targets < FEW_TARGETS:
         count = "1 target trial" if evaluation.num_targets == 1 else f"{evaluation.num_targets} target trials"
         logger.warning("%s: few target trials: a rate from %s is rough", where, count)

@@ -133,3 +133,18 @@ def test_bit_rot_is_found_by_the_checksum(data):
 def test_a_damaged_manifest_is_a_problem(data):
     (data / "fbank.manifest.json").write_text("{")
     assert "damaged manifest" in only_problem(data)
+
+
+def test_recordings_of_several_rates_and_wrong_durations_are_named(tmp_path, rng):
+    wav = {}
+    for key, rate in (("s-1", 16_000), ("s-2", 16_000), ("s-3", 8_000)):
+        wav[key] = str(tmp_path / f"{key}.wav")
+        soundfile.write(wav[key], rng.normal(0, 0.1, rate), rate)
+    folder = tmp_path / "data"
+    write_data_dir(folder, {"wav.scp": wav, "utt2spk": dict.fromkeys(wav, "s"), "utt2dur": {"s-1": "1.00", "s-2": "1.23", "s-3": "1.005"}})
+    found = [str(problem) for problem in validate(folder, read_data=True)]
+    assert len(found) == 2
+    assert "utt2dur:2: utt2dur says 1.23 s of s-2, its recording lasts 1.000 s" in found[0]
+    assert "wav.scp:3: recordings of 2 sample rates: 8000 Hz (1), 16000 Hz (2); s-3 is of the rarest" in found[1]
+    write_data_dir(folder, {"utt2speed": dict.fromkeys(wav, "0.8"), "utt2dur": dict.fromkeys(wav, "1.25")})
+    assert not any("utt2dur says" in str(problem) for problem in validate(folder, read_data=True))

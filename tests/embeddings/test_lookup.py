@@ -145,3 +145,17 @@ def test_vectors_without_a_direction_are_refused_by_name(tmp_path):
     scp = write_ark_scp(tmp_path, "nan", {"u1": good, "u2": np.nan * good})
     with pytest.raises(ArchiveError, match="u2: .*NaN"):
         read_embeddings(scp)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (["Anna", "bert"], r"trials:1: the model anna is not in the map of --enroll-spk2utt; did you mean Anna\? 1 of 2 models are missing"),
+        (["anna"], r"trials:2: the model bert is not in the map of --enroll-spk2utt; it has anna 1 of 2 models are missing: add them"),
+    ],
+)
+def test_models_that_the_map_lacks_are_told_of_the_map(tmp_path, known, message):
+    write_ark_scp(tmp_path, "dvector", {key: np.ones(3, np.float32) for key in ("u1", "u2")})
+    trials = make([("anna", "u1"), ("bert", "u1")], [True, False], tmp_path / "trials")
+    with pytest.raises(DataError, match=message):
+        load_sides(trials, None, tmp_path / "dvector.scp", dict.fromkeys(known, ["u2"]), allow_missing=False)
