@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How far above minCllr even true log-likelihood ratios come out: minCllr fits a free rising map to the very trials.
+"""How far above minCllr even true log-likelihood ratios come out: minCllr fits a free monotone map to the very trials.
 
 Ratios of targets are normal with mean d^2 / 2 and deviation d, those of nontargets with mean -d^2 / 2: such scores are
 their own log-likelihood ratios, and d = -2 probit(EER).

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class SvError(Exception):
-    """Anything that the user can mend; commands print it as one line and exit with status 1."""
+    """Anything that the user can fix; commands print it as one line and exit with status 1."""
 
 
 class DataError(SvError):
@@ -46,7 +46,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, Recurs
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding of a check: where it is, what is wrong, and what mends it."""
+    """One finding of a check: where it is, what is wrong, and how to fix it."""
 
     where: str
     what: str

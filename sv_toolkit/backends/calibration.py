@@ -215,7 +215,7 @@ def held_out_llr(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood ratios of trials by calibrations that have heard none of their speakers.
 
-    The speakers are dealt into folds.  For each fold the fit sees trials without any of its speakers, and is applied to the
+    The speakers are assigned to folds.  For each fold the fit sees trials without any of its speakers, and is applied to the
     trials within it; trials between folds are left out.
 
     Args:
@@ -242,7 +242,7 @@ def held_out_llr(
 
 
 def _folds(speakers: np.ndarray, num_folds: int) -> np.ndarray:
-    """Fold of every speaker number; dealt in a fixed random order, as neighbouring ids often come from one place."""
+    """Fold of every speaker number; assigned in a fixed random order, as neighbouring ids often come from one place."""
     fold = np.full(int(speakers.max()) + 1, -1)
     fold[np.random.default_rng(0).permutation(speakers)] = np.arange(len(speakers)) % num_folds
     return fold

@@ -32,7 +32,7 @@ class QualityRange:
 
 @dataclass(frozen=True)
 class Bend:
-    """A rising map of scores: slope 1 below `low`, `slope` above `high`, changing evenly in between.
+    """A monotone map of scores: slope 1 below `low`, `slope` above `high`, changing evenly in between.
 
     Targets spread wider than nontargets, as a rule, and no affine map of such scores gives log-likelihood ratios.  Two
     slopes follow them better, and keep their order.

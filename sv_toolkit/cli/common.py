@@ -1,6 +1,6 @@
-"""What all commands share: one-line errors, exit codes, the common options, progress, where talk goes.
+"""What all commands share: one-line errors, exit codes, the common options, progress, where messages go.
 
-stdout is data, stderr is talk.  Exit 0: done; 1: the data or a file is wrong; 2: the command line is wrong.
+Results go to stdout, messages to stderr.  Exit 0: done; 1: the data or a file is wrong; 2: the command line is wrong.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SvCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with its exit code."""
         name = ctx.info_name or "sv"
-        talk_on_stderr(name)
+        log_to_stderr(name)
         signal.signal(signal.SIGTERM, _terminated)
         try:
             result = super().invoke(ctx)
@@ -165,16 +165,16 @@ def _forget_stdout() -> None:
         os.close(devnull)
 
 
-class _TalkFormatter(logging.Formatter):
+class _MessageFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         return prefix + record.getMessage()
 
 
-def talk_on_stderr(name: str) -> None:
+def log_to_stderr(name: str) -> None:
     """Messages of the library's logger `sv_toolkit` as `name: warning: ...` lines on stderr."""
     handler = logging.StreamHandler()
-    formatter = _TalkFormatter()
+    formatter = _MessageFormatter()
     handler.setFormatter(formatter)
     handler.addFilter(lambda record: _prefixed(record, name))
     logger = logging.getLogger("sv_toolkit")

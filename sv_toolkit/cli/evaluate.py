@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--json", "json_file", type=FILE, help="Write everything at full precision to this file too.")
 @click.option("--det", is_flag=True, help="Print points of the DET curve: threshold, miss rate, false-alarm rate.")
 @click.option("--results-row", metavar="NAME", help="Print a row for RESULTS.md instead, under this name.")
-@click.option("--append-to", type=FILE, help="With --results-row: add the row to this file, and print the results as ever.")
+@click.option("--append-to", type=FILE, help="With --results-row: add the row to this file, and also print the results.")
 @click.option("--wall-time", type=WALL_TIME, help="Seconds that the whole run took, for the row.")
 @click.option("--command", "command_line", default="", help="What was run, for the row.")
 def command(

@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Print how often the speaker is named right among many (ACC) by the cosines of EMBEDDINGS, an scp file.
 
-    Every utterance is tested against one of its own speaker and one each of 99 other speakers, by lot (Deep Speaker,
+    Every utterance is tested against one of its own speaker and one each of 99 other speakers, drawn at random (Deep Speaker,
     section 4.1).  With --num-enroll the candidates are models of so many utterances, kept out of the test.  Ties count
-    as drawn by lot.
+    as drawn at random.
 
     \b
     Example:

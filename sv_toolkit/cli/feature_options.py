@@ -72,7 +72,7 @@ class KaldiCommand(SvCommand):
     """Takes `--snip-edges=false`, as Kaldi's programs do, for `--no-snip-edges`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite the boolean options, then parse as ever."""
+        """Rewrite the boolean options, then parse as usual."""
         booleans = {name for param in self.params if isinstance(param, click.Option) and param.secondary_opts for name in param.opts}
         return super().parse_args(ctx, [_plain_flag(arg, booleans) for arg in args])
 

@@ -14,7 +14,7 @@ from sv_toolkit.cli.common import DIRECTORY, SvCommand
 @click.option("--dry-run", is_flag=True, help="Print what would be dropped and change nothing.")
 @click.option("--read-data", is_flag=True, help="Drop utterances whose audio is missing or unreadable, and segments past its end, too.")
 def command(data: Path, dry_run: bool, read_data: bool) -> None:
-    """Mend the data directory DATA in place: sort, drop what is wrong, and say what was dropped and why.
+    """Fix the data directory DATA in place: sort, drop what is wrong, and say what was dropped and why.
 
     An utterance stays if every table that is there has one good line for it; an id with contradicting lines
     is dropped, never picked from.  The originals go to DATA/.backup, the list of what was dropped to
@@ -28,7 +28,7 @@ def command(data: Path, dry_run: bool, read_data: bool) -> None:
     import logging
 
     from sv_toolkit.data.fixing import plan_fix
-    from sv_toolkit.data.mending import fix
+    from sv_toolkit.data.repair import fix
     from sv_toolkit.io.tables import place
 
     if read_data:
@@ -42,5 +42,5 @@ def command(data: Path, dry_run: bool, read_data: bool) -> None:
     for drop in plan.drops:
         click.echo(str(drop))
     verb = "would be changed" if dry_run else "changed, the originals are in .backup"
-    done = f"{', '.join(changed)} {verb}; {len(plan.drops)} lines or files dropped" if changed else "nothing to mend"
+    done = f"{', '.join(changed)} {verb}; {len(plan.drops)} lines or files dropped" if changed else "nothing to fix"
     logging.getLogger("sv_toolkit").info("%s: %s; %d utterances", place(data), done, plan.num_utterances)

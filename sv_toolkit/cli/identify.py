@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Say who of the speakers in a store the RECORDING is of, or that it is none of them (decision: known, unknown).
 
-    --prior is the probability that it is any of them.  It is dealt out evenly, prior / N each, and the rest is for somebody
+    --prior is the probability that it is any of them.  It is split evenly, prior / N each, and the rest is for somebody
     unknown; so the best of N is named if its log-likelihood ratio reaches ln(N (1 - prior) / prior), for equal costs.
     Somebody unknown is named at most N times as often as one claim is falsely accepted: false_alarm_bound.
 

@@ -17,7 +17,7 @@ from sv_toolkit.cli.common import DIRECTORY, SvCommand
 @click.option("--allow-pipes", is_flag=True, help="Accept commands ('cmd |') in wav.scp; they are not run here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, one object per line.")
 def command(data: Path, read_data: bool, no_speaker_prefix: bool, no_wav: bool, allow_pipes: bool, as_json: bool) -> None:
-    """Print every problem of the data directory DATA, each with its file, its line and what mends it.
+    """Print every problem of the data directory DATA, each with its file, its line and how to fix it.
 
     Exit status 1 if there is any.
 

@@ -95,7 +95,7 @@ def plan_fix(path: Path, bad_audio: Audio | None = None) -> Plan:
     tables = {name: table for name in names if (table := _clean_table(path / name, plan)) is not None}
     for name in REQUIRED:
         if name not in tables:
-            raise DataError(f"{place(path / name)}: missing or without any good line; a data directory cannot be mended without it")
+            raise DataError(f"{place(path / name)}: missing or without any good line; a data directory cannot be fixed without it")
     if bad_audio is not None:
         for key, reason in bad_audio(tables["wav.scp"], tables.get("segments"), tables.get("reco2file_and_channel")).items():
             _drop_audio(key, reason, tables, plan)
@@ -116,7 +116,7 @@ def _clean_table(path: Path, plan: Plan) -> Table | None:
     if looks_binary(data) or not data.strip():
         if path.name == "segments":
             raise DataError(
-                f"{place(path)}: {'binary data' if data.strip() else 'is empty'}; it decides what an utterance is: mend or delete it yourself"
+                f"{place(path)}: {'binary data' if data.strip() else 'is empty'}; it decides what an utterance is: fix or delete it yourself"
             )
         plan.drop(path.name, place(path), "binary data, the file goes" if data.strip() else "empty, the file goes")
         plan.texts[path.name] = None

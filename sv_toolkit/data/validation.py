@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data directory, at once, each with its file, its line and what mends it."""
+"""Everything that is wrong with a data directory, at once, each with its file, its line and how to fix it."""
 
 from __future__ import annotations
 

@@ -74,14 +74,14 @@ def model_of(scp: Path) -> str | None:
 
 def _declared_model(path: Path) -> str | None:
     if path.exists() and not path.is_file():
-        raise DataError(f"{plain(path)}: is not a regular file; mend or delete it")
+        raise DataError(f"{plain(path)}: is not a regular file; fix or delete it")
     try:
         content = read_json(path)
         return str(content["model_id"])
     except FileNotFoundError:
         return None
     except (OSError, *MALFORMED):
-        raise DataError(f"{plain(path)}: not a JSON object with a model_id; mend or delete it") from None
+        raise DataError(f"{plain(path)}: not a JSON object with a model_id; fix or delete it") from None
 
 
 def refuse_different_models(enroll: EmbeddingSet, test: EmbeddingSet) -> None:

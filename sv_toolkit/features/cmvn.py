@@ -63,7 +63,7 @@ def sliding_cmvn(features: np.ndarray, window: int = 300, min_window: int = 100,
         features: `(num_frames, dim)`.
         window: frames over which the mean is taken.
         min_window: frames at least, at the start of an utterance; matters only without `center`.
-        center: the window lies around the frame instead of before it.
+        center: the window lies around the frame, not before it.
 
     Returns:
         `(num_frames, dim)` float32; with `variance`, zeros where a window holds a single frame.

@@ -48,8 +48,8 @@ class OperatingPoint:
             raise ValueError(f"costs must be positive, got c_miss {self.c_miss} and c_fa {self.c_fa}")
 
     @property
-    def blind_cost(self) -> float:
-        """Cost of the better of the two systems that do not listen: accept all, or reject all."""
+    def trivial_cost(self) -> float:
+        """Cost of the better of the two trivial systems (accept all, reject all): accept all, or reject all."""
         return min(self.c_miss * self.p_target, self.c_fa * (1 - self.p_target))
 
     @property
@@ -58,8 +58,8 @@ class OperatingPoint:
         return math.log(self.c_fa * (1 - self.p_target)) - math.log(self.c_miss * self.p_target)
 
     def cost(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        """Expected cost of these rates over that of the blind system: 1 is as good as not listening."""
-        return (self.c_miss * self.p_target * miss + self.c_fa * (1 - self.p_target) * false_alarm) / self.blind_cost
+        """Expected cost of these rates over that of the better of the two trivial systems (accept all, reject all): 1 is as good as accepting or rejecting everything."""
+        return (self.c_miss * self.p_target * miss + self.c_fa * (1 - self.p_target) * false_alarm) / self.trivial_cost
 
 
 # A cost with several points is the mean of their costs, each at its own threshold (as in SRE16, whose equal weight
@@ -128,7 +128,7 @@ def eer_of_curve(miss: np.ndarray, false_alarm: np.ndarray) -> float:
 
 
 def min_dcf(target_scores: np.ndarray, nontarget_scores: np.ndarray, points: OperatingPoint | Sequence[OperatingPoint]) -> float:
-    """Detection cost at the best threshold, over that of the blind system; the mean over several operating points.
+    """Detection cost at the best threshold, over that of the better of the two trivial systems (accept all, reject all); the mean over several operating points.
 
     Never above 1, as rejecting or accepting everything is among the thresholds.
 

@@ -1,6 +1,6 @@
 """What the best threshold for every prior could reach: the ROC convex hull, its equal error rate, and the scores that belong to it.
 
-The lower left hull of the operating points is the performance of a detector after the best rising map of its
+The lower left hull of the operating points is the performance of a detector after the optimal monotone map of its
 scores to log-likelihood ratios.  That map is found by pooling adjacent violators (PAV); it and the hull are one
 thing seen from two sides (Fawcett and Niculescu-Mizil 2007): a vertex of the hull is a border between two pools.
 Equal scores belong to one pool.  Counts are compared as whole numbers, so that no rounding decides about a vertex.
@@ -51,7 +51,7 @@ def rocch_eer(target_scores: np.ndarray, nontarget_scores: np.ndarray) -> float:
 
 
 def pav_llrs(target_scores: np.ndarray, nontarget_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log-likelihood ratios that the best rising map gives these very trials (Brummer and du Preez 2006).
+    """The log-likelihood ratios that the optimal monotone map gives these very trials (Brummer and du Preez 2006).
 
     Returns:
         `(num_targets,)` and `(num_nontargets,)` float64, natural logarithm, for equal priors: `-inf` where a pool holds
@@ -65,7 +65,7 @@ def pav_llrs(target_scores: np.ndarray, nontarget_scores: np.ndarray) -> tuple[n
 
 
 def min_cllr(target_scores: np.ndarray, nontarget_scores: np.ndarray) -> float:
-    """`cllr`, in bits, after the best rising map of the scores (PAV): what calibration cannot mend; from 0 to 1.
+    """`cllr`, in bits, after the optimal monotone map of the scores (PAV): what calibration cannot fix; from 0 to 1.
 
     Brummer and du Preez 2006.  No score is clipped: a pool of one kind of trials costs nothing.
 

@@ -1,7 +1,7 @@
 """Who of many is it: closed-set accuracy, open-set rates, and the anchor trials of Deep Speaker.
 
 A score matrix has a row per test utterance and a column per model; a larger score means more alike.  Where the
-true model shares its score with others, one of them is picked by lot, and the rates are what that gives on
+true model shares its score with others, one of them is picked at random, and the rates are what that gives on
 average: a system that scores everything alike names the right one of a hundred in 1 % of the cases, not in all.
 """
 
@@ -70,7 +70,7 @@ def open_set_threshold(stranger_scores: np.ndarray, false_alarm: float) -> float
 
 
 def _shares_within(scores: np.ndarray, true_index: np.ndarray, k: int) -> np.ndarray:
-    """Chance of each test utterance that its true model comes among the first k, ties by lot: `(num_tests,)`."""
+    """Chance of each test utterance that its true model comes among the first k, ties broken at random: `(num_tests,)`."""
     own = scores[np.arange(len(scores)), true_index][:, None]
     higher, as_high = np.count_nonzero(scores > own, axis=1), np.count_nonzero(scores == own, axis=1)
     return np.clip((k - higher) / as_high, 0.0, 1.0)
@@ -101,7 +101,7 @@ class AnchorTrials:
 
 
 def anchor_trials(speaker_index: np.ndarray, num_candidates: int, rng: np.random.Generator) -> AnchorTrials:
-    """One positive and `num_candidates - 1` negatives by lot for every utterance: Li et al. 2017 (Deep Speaker), section 4.1.
+    """One positive and `num_candidates - 1` negatives drawn at random for every utterance: Li et al. 2017 (Deep Speaker), section 4.1.
 
     The positive is another utterance of the speaker, every one equally likely; the negatives are one utterance each of
     different other speakers.  Where there are fewer speakers, all others are negatives.  Speakers with a single utterance
@@ -135,7 +135,7 @@ def enrollment_trials(
 ) -> tuple[np.ndarray, AnchorTrials]:
     """The same with enrolled speakers: Li et al. 2017, section 5.1.5.
 
-    `most_enrolled` utterances by lot of every speaker are kept for enrollment; all others are anchors, against the
+    `most_enrolled` utterances of every speaker are kept for enrollment; all others are anchors, against the
     model of their speaker and those of different other speakers.  A model of fewer utterances takes the first ones
     of its row, so that the anchors and their negatives are the same for every number of enrollment utterances.
 

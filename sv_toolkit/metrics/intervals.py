@@ -73,7 +73,7 @@ def speaker_bootstrap(
     """Intervals of statistics of the error curve, by resampling the speakers.
 
     In a replicate speaker i counts w_i times, and the w_i sum to the number of speakers.  A trial of speaker i
-    against himself weighs w_i, one of i against j weighs w_i w_j.  Replicates without a target or without a
+    against itself weighs w_i, one of i against j weighs w_i w_j.  Replicates without a target or without a
     nontarget trial are left out.  The interval is Wilson's for the number of independent trials that would spread as
     much as the draws do (`proportions`), moved by the bias of the draws, and always holds the estimate.
 

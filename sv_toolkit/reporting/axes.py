@@ -24,7 +24,7 @@ Values = np.ndarray
 
 @dataclass(frozen=True)
 class Labels:
-    """The words of a chart: a short `name` that its file is called by, a title, a sentence for who cannot see it, the axes."""
+    """The words of a chart: a short `name` that its file is called by, a title, a sentence for readers who cannot see it, the axes."""
 
     name: str
     title: str

@@ -170,7 +170,7 @@ def replace_section(path: Path, title: str, section: str) -> None:
     start, stop = text.find(begin), text.find(end.rstrip("\n"))
     if counts not in ((0, 0), (1, 1)) or stop < start:
         raise DataError(
-            f"{place(path)}: the marks '{plain(begin)}' and '{plain(end.strip())}' must stand once each, in this order; mend them"
+            f"{place(path)}: the marks '{plain(begin)}' and '{plain(end.strip())}' must stand once each, in this order; fix them"
         )
     if counts == (0, 0):
         gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"

@@ -1,6 +1,6 @@
 """Identification with the embeddings of a test set: accuracy among many candidates, as Deep Speaker measures it.
 
-Li et al. 2017, section 4.1: for every utterance one candidate of its own speaker and 99 of others, by lot; ACC is how
+Li et al. 2017, section 4.1: for every utterance one candidate of its own speaker and 99 of others, drawn at random; ACC is how
 often the own one scores highest, and the same scores give an EER.  With enrollment (section 5.1.5, table 8) the
 candidates are models of a few utterances each, and the utterances that are left are tested.
 """

@@ -124,8 +124,8 @@ def _cost(measured: Measured) -> str:
 def _how(systems: Sequence[System], evaluations: Evaluations, settings: Settings) -> list[str]:
     lines = [
         "EER: the rate at which misses equal false alarms, joined by a straight line between neighbouring operating points. "
-        "minDCF: detection cost at the best threshold over that of a system that does not listen. "
-        "min Cllr: cost in bits over all operating points after the best rising map of the scores.",
+        "minDCF: detection cost at the best threshold over that of the better of the two trivial systems (accept all, reject all). "
+        "min Cllr: cost in bits over all operating points after the optimal monotone map of the scores.",
         f"Intervals: 95 %, speakers resampled {settings.num_replicates} times at most, seed {settings.seed}; trials of one speaker go together. p: probability of a difference at least as large, either way, if there were none.",
     ]
     for system in systems:

@@ -88,7 +88,7 @@ def fitted(text: object, size: float, width: float) -> str:
 
 @dataclass(frozen=True)
 class Style:
-    """How one of several things is told from the others: by colour, and by dash and marker for who cannot see it.
+    """How one of several things is distinguished from the others: by colour, and by dash and marker for readers who cannot see it.
 
     The colour is that on a light ground; a page overrides it through the class, for a dark one.
     """

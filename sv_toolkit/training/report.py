@@ -1,4 +1,4 @@
-"""Who hears of a training: a line to read, JSON lines to plot, TensorBoard where it is installed.
+"""Where the progress of a training is reported: a line to read, JSON lines to plot, TensorBoard where it is installed.
 
 `train.jsonl` holds what the training computed and no wall-clock time, so that two runs of the same training
 write the same bytes; times go to the log line, and to a file of their own where asked for.

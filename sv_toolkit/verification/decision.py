@@ -193,7 +193,7 @@ def read_judge(model: Path, digest: str, purpose: Purpose) -> Judge:
 def shared_threshold(prior: float, num_speakers: int, cost_miss: float = 1.0, cost_fa: float = 1.0) -> float:
     """The log-likelihood ratio from which the best of `num_speakers` is named rather than nobody.
 
-    The `prior`, that the voice belongs to any of them, is dealt out evenly: each has prior / num_speakers, and the odds are
+    The `prior`, that the voice belongs to any of them, is split evenly: each has prior / num_speakers, and the odds are
     against 1 - prior for somebody unknown, so that ln(num_speakers) comes on top of the threshold of a single claim.
     """
     return -logit(prior) + float(np.log(num_speakers * cost_fa / cost_miss))

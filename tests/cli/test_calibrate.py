@@ -70,7 +70,7 @@ def test_costs_before_and_after_are_those_of_sv_eval(folder, bend):
     lines = fit(folder, *bend).stdout.splitlines()
     assert lines[0].split()[:5] == ["Cllr", "min", "Cllr", "actDCF(0.01)", "minDCF(0.01)"]
     before, after = (line.split()[-6:] for line in lines[1:3])
-    assert before[1] == after[1]  # a rising map changes no lowest cost
+    assert before[1] == after[1]  # a monotone map changes no lowest cost
     assert float(after[0]) < float(before[0])
     run("--apply", folder / "cal.json", folder / "scores", "-o", folder / "llrs")
     judged = run(folder / "trials", folder / "llrs", "--calibrated", command=evaluate).stdout

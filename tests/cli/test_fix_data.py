@@ -41,11 +41,11 @@ def test_a_dry_run_changes_nothing(tmp_path):
     assert {file.name: file.read_bytes() for file in data.iterdir()} == before
 
 
-def test_nothing_to_mend_is_said(tmp_path):
+def test_nothing_to_fix_is_said(tmp_path):
     data = make_data(tmp_path / "data", tmp_path)
     result = run(data)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "nothing to mend" in result.stderr
+    assert "nothing to fix" in result.stderr
 
 
 def test_utterances_without_audio_go_if_the_data_is_read(tmp_path, rng):
@@ -60,7 +60,7 @@ def test_utterances_without_audio_go_if_the_data_is_read(tmp_path, rng):
     assert validate(data, read_data=True) == []
 
 
-def test_what_cannot_be_mended_is_left_alone(tmp_path):
+def test_what_cannot_be_fixed_is_left_alone(tmp_path):
     data = make_data(tmp_path / "data", tmp_path)
     (data / "wav.scp").write_text("x y\n")
     result = run(data)

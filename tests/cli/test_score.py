@@ -1,4 +1,4 @@
-"""sv-score: where scores and talk go, what is refused, and that it agrees with sv-eval."""
+"""sv-score: where scores and messages go, what is refused, and that it agrees with sv-eval."""
 
 from __future__ import annotations
 

@@ -63,11 +63,11 @@ def start(data, exp, number, steps):
 
 
 def test_two_processes_train_the_model_of_one(data, tmp_path):
-    talk = [start(data, tmp_path / f"exp{number}", number, 20).communicate(timeout=120)[1] for number in (1, 2)]
+    messages = [start(data, tmp_path / f"exp{number}", number, 20).communicate(timeout=120)[1] for number in (1, 2)]
     one, two = (load_file(tmp_path / f"exp{number}/last/model.safetensors") for number in (1, 2))
     assert max(float((one[name] - two[name]).abs().max() / one[name].abs().max()) for name in one) < 1e-5
-    assert talk[1].count("step 20/20 loss") == talk[1].count("model in") == 1
-    assert "2 processes" in talk[1]
+    assert messages[1].count("step 20/20 loss") == messages[1].count("model in") == 1
+    assert "2 processes" in messages[1]
 
 
 def test_a_process_that_dies_is_named_and_the_same_command_resumes(data, tmp_path):
@@ -77,10 +77,10 @@ def test_a_process_that_dies_is_named_and_the_same_command_resumes(data, tmp_pat
         time.sleep(0.05)
     victim = _rank_one(process.pid)
     os.kill(victim, 9)
-    talk = process.communicate(timeout=90)[1]
+    messages = process.communicate(timeout=90)[1]
     assert process.returncode == 1
-    assert "process 1 of 2 died or did not answer" in talk
-    assert "resume" in talk
+    assert "process 1 of 2 died or did not answer" in messages
+    assert "resume" in messages
     assert not (tmp_path / "exp/train.manifest.json").exists()
     again = start(data, tmp_path / "exp", 2, 3000)
     for line in again.stderr:

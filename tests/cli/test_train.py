@@ -128,9 +128,9 @@ def test_sigterm_saves_a_checkpoint_and_says_how_to_resume(data, tmp_path):
     process = start(data, tmp_path / "exp")
     wait_for_checkpoint(process, tmp_path / "exp")
     process.send_signal(signal.SIGTERM)
-    _, talk = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "run the same command to resume" in talk
+    assert "run the same command to resume" in messages
     assert not (tmp_path / "exp/.lock").exists()
 
 

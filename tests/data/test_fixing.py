@@ -21,7 +21,7 @@ def damaged(path, name, change):
 
 
 def fixed(path):
-    """Carries out the plan the short way; what `mending` adds is tested there."""
+    """Carries out the plan the short way; what `repair` adds is tested there."""
     plan = plan_fix(path)
     for name, text in plan.texts.items():
         (path / name).unlink(missing_ok=True)

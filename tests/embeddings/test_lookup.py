@@ -150,7 +150,10 @@ def test_vectors_without_a_direction_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        (["Anna", "bert"], r"trials:1: the model anna is not in the map of --enroll-spk2utt; did you mean Anna\? 1 of 2 models are missing"),
+        (
+            ["Anna", "bert"],
+            r"trials:1: the model anna is not in the map of --enroll-spk2utt; did you mean Anna\? 1 of 2 models are missing",
+        ),
         (["anna"], r"trials:2: the model bert is not in the map of --enroll-spk2utt; it has anna 1 of 2 models are missing: add them"),
     ],
 )

@@ -211,7 +211,7 @@ def test_copied_features_that_were_made_anew_are_other_work(data, tmp_path):
         vad(data, tmp_path / "out")
 
 
-def test_an_utterance_that_was_mended_takes_part_again_whatever_made_the_features_before(data, voices):
+def test_an_utterance_that_was_repaired_takes_part_again_whatever_made_the_features_before(data, voices):
     soundfile.write(data.parent / "audio" / "s0-u0.wav", np.zeros(10), 16000)
     extract_mfcc(data, data, MfccConfig(), AudioOptions(), ONE_BAD)
     soundfile.write(data.parent / "audio" / "s0-u0.wav", voices["s0-u0"], 16000)

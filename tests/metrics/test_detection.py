@@ -179,7 +179,7 @@ def test_rates_run_from_accepting_to_rejecting_everything(target, nontarget):
 
 
 @given(any_scores, any_scores, st.floats(0.001, 0.999), st.floats(0.1, 10))
-def test_min_dcf_never_exceeds_the_blind_system_or_the_actual_cost(target, nontarget, p_target, c_miss):
+def test_min_dcf_never_exceeds_the_trivial_system_or_the_actual_cost(target, nontarget, p_target, c_miss):
     point = OperatingPoint(p_target, c_miss)
     lowest = min_dcf(target, nontarget, point)
     assert 0 <= lowest <= 1

@@ -127,7 +127,7 @@ def test_only_the_order_of_scores_matters(target, nontarget):
 
 
 @given(any_scores, any_scores, st.floats(-3, 3), st.floats(0.1, 3))
-def test_no_rising_map_is_better_calibrated_than_pav(target, nontarget, offset, scale):
+def test_no_monotone_map_is_better_calibrated_than_pav(target, nontarget, offset, scale):
     scaled = [scale * side / (1 + np.abs(side)) + offset for side in (target, nontarget)]
     assert min_cllr(target, nontarget) <= cllr(*scaled) + 1e-12
 

@@ -42,7 +42,7 @@ def world(tmp_path, rng):
 
 
 @pytest.fixture
-def talk(caplog, monkeypatch):
+def messages(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("sv_toolkit"), "propagate", True)
     return caplog
 
@@ -207,32 +207,32 @@ def test_json_holds_everything_at_full_precision(world):
     )
 
 
-def test_weak_results_come_with_a_warning(world, tmp_path, talk):
+def test_weak_results_come_with_a_warning(world, tmp_path, messages):
     trials, _, origin = world
     constant = np.full(len(trials), 0.5)
     results = evaluate_by(trials, constant, origin, SETTINGS)
     assert results[ALL].eer.value == 0.5
     warn(trials, constant, results)
-    assert "all scores are equal (0.5)" in talk.text
-    assert "no errors" not in talk.text
+    assert "all scores are equal (0.5)" in messages.text
+    assert "no errors" not in messages.text
     perfect = trials.is_target.astype(float)
     warn(trials, perfect, evaluate_by(trials, perfect, origin, SETTINGS))
-    assert "no errors: the upper end of the EER comes from the number of target trials" in talk.text
+    assert "no errors: the upper end of the EER comes from the number of target trials" in messages.text
     small = make([("a", "b"), ("a", "c")], [True, False], tmp_path / "trials")
     warn(small, np.array([1.0, 0.0]), evaluate_by(small, np.array([1.0, 0.0]), Origin(tmp_path, None, None), SETTINGS))
-    assert "few target trials: a rate from 1 target trial is rough" in talk.text
+    assert "few target trials: a rate from 1 target trial is rough" in messages.text
 
 
-def test_long_lists_say_that_they_get_fewer_replicates(world, talk, monkeypatch):
+def test_long_lists_say_that_they_get_fewer_replicates(world, messages, monkeypatch):
     from sv_toolkit.metrics import intervals
 
     monkeypatch.setattr(intervals, "TRIAL_VISITS", 1)
     monkeypatch.setattr(intervals, "MIN_REPLICATES", 20)
-    talk.set_level(logging.INFO)
+    messages.set_level(logging.INFO)
     trials, scores, origin = world
     results = evaluate_by(trials, scores, origin, SETTINGS)
     assert results[ALL].eer.interval.num_replicates == 20
-    assert "20 replicates instead of 50" in talk.text
+    assert "20 replicates instead of 50" in messages.text
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ _ABSENT = "absent"  # lists files that were not there before; written last, so t
 
 
 def fix(path: Path, bad_audio: Audio | None = None) -> tuple[Plan, list[str]]:
-    """Mend the data directory `path` in place; the plan, and the names of the files that were changed.
+    """Fix the data directory `path` in place; the plan, and the names of the files that were changed.
 
     The originals of these lie in `.backup/1` (`2`, ...); what was dropped is listed in `dropped.tsv`, lines
     `id<TAB>file:line<TAB>reason`.
 
     Raises:
-        DataError: it cannot be mended; nothing was changed.
+        DataError: it cannot be fixed; nothing was changed.
     """
     refuse(directory_problems(path))
     with locked(path):

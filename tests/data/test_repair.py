@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sv_toolkit.data import mending
-from sv_toolkit.data.mending import fix
+from sv_toolkit.data import repair
+from sv_toolkit.data.repair import fix
 from sv_toolkit.data.stored import manifest_problems
 from sv_toolkit.data.validation import validate
 from sv_toolkit.errors import DataError
@@ -86,7 +86,7 @@ def test_a_fix_that_was_killed_is_undone_and_made_anew(damaged, monkeypatch, num
 
     with monkeypatch.context() as patch:
         for name in ("write_text", "write_manifest", "_copy"):
-            patch.setattr(mending, name, dying(getattr(mending, name)))
+            patch.setattr(repair, name, dying(getattr(repair, name)))
         try:
             fix(path)
         except KeyboardInterrupt:
