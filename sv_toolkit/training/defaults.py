@@ -75,7 +75,7 @@ def fitting_tables(material: list[Material], start: dict[str, Any] | None = None
         "windows": {"window": LONG_WINDOW, "shift": LONG_WINDOW // 2, "shortest": shortest},
         **(start or {}),
         "batch": batch,
-        "optimizer": {"name": "adamw", "learning_rate": 0.0003 if start else 0.003, "weight_decay": 0.01, "loss_factor": 1.0},
+        "optimizer": {"name": "adamw", "learning_rate": 0.0002 if start else 0.003, "weight_decay": 0.01, "loss_factor": 1.0},
         "schedule": {"name": "cosine", "warmup_steps": min(50, size.steps // 8)},
         "augment": {"band_probability": 0.3} if all(own.is_log_mel for own in material) else {},
         "trainer": {"steps": size.steps, "log_interval": 50, "valid_interval": max(size.steps // 4, 1), "average": 0.98},

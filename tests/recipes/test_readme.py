@@ -21,10 +21,7 @@ SPEAKERS, HELD_OUT, UTTERANCES, RATE = 18, 6, 8, 16_000
 MINUTES = 5
 
 soundfile = pytest.importorskip("soundfile")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (FOLDER / "model.json").exists(), reason="the ready model is not part of this checkout"),
-]
+pytestmark = pytest.mark.slow
 
 
 def printed(section):
@@ -70,6 +67,12 @@ def synthetic_voice(rng, formants, duration=2.5):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    if not (FOLDER / "model.json").exists():
+        pytest.skip("the ready model is not part of this checkout")
+    return a_folder(tmp_path_factory)
+
+
+def a_folder(tmp_path_factory):
     """A folder as the README assumes one: recordings/SPEAKER/*.wav, a.wav, b.wav and c.wav of one speaker, docs/."""
     folder = tmp_path_factory.mktemp("stranger")
     corpora = ROOT.parent / "shared" / "corpora"
