@@ -12,7 +12,7 @@ import pytest
 SKIPPED = 77
 
 
-@pytest.mark.parametrize("script", ["run_slurm.sh"])
+@pytest.mark.parametrize("script", ["run_slurm.sh", "run_two_hosts.sh"])
 def test_the_script_ends_well(script):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run([str(Path(__file__).parent / script)], capture_output=True, text=True, timeout=600, env=environment)
