@@ -5,27 +5,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
-from sv_toolkit.errors import MALFORMED, ModelError, examples, plain
-from sv_toolkit.io.files import make_directory, read_json, regular_file, sha256_bytes, whole_binary, write_text
+from sv_toolkit.errors import ModelError, examples, plain
+from sv_toolkit.io.described import Keeper, decoded
+from sv_toolkit.io.files import regular_file, whole_binary
 from sv_toolkit.ivector.config import IvectorConfig
 from sv_toolkit.ivector.gmm import FullGmm
 from sv_toolkit.ivector.total_variability import TotalVariability
 
-FORMAT = 1
-WEIGHTS, DESCRIPTION, UBM = "ivector.safetensors", "ivector.json", "ubm.safetensors"
+SYSTEM = Keeper("ivector", "weights", "an i-vector system", "sv-train-ivector")
+WEIGHTS, DESCRIPTION, UBM = SYSTEM.arrays, SYSTEM.description, "ubm.safetensors"
 ALIGNMENTS = ("ubm", "posteriors")
-MAX_DESCRIPTION_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -51,34 +48,25 @@ class Description:
         return self.feature_dim * (self.config.frames.delta_order + 1)
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Write a safetensors file, whole or not at all; its size and digest."""
-    blob = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+def _blob(arrays: dict[str, np.ndarray]) -> bytes:
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a safetensors file, whole or not at all."""
     with whole_binary(path) as stream:
-        stream.write(blob)
-    return {"size": len(blob), "sha256": sha256_bytes(blob)}
+        stream.write(_blob(arrays))
 
 
-def read_arrays(path: Path, shapes: dict[str, tuple[int, ...]], known: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, strictly those of `shapes`.
-
-    Args:
-        known: size and digest that the file must have.
+def read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file without a description, strictly those of `shapes`.
 
     Raises:
-        ModelError: it is missing, truncated, corrupt, or holds other arrays.
+        ModelError: it is missing, truncated, or holds other arrays.
     """
     if not regular_file(path):
         raise ModelError(f"{plain(path)}: missing: {plain(path.parent)} is not a folder of i-vectors, or its training has not finished")
-    blob = path.read_bytes()
-    if known is not None and len(blob) != known["size"]:
-        raise ModelError(f"{plain(path)}: {len(blob)} bytes, {known['size']} were written: truncated, or of another model")
-    if known is not None and sha256_bytes(blob) != known["sha256"]:
-        raise ModelError(f"{plain(path)}: corrupt: its checksum is not the one in {DESCRIPTION}")
-    try:
-        arrays = load(blob)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(f"{plain(path)}: not a safetensors file: {plain(error)}") from None
+    arrays = decoded(path, path.read_bytes(), load)
     _refuse_other_arrays(path, arrays, shapes)
     return arrays
 
@@ -122,16 +110,8 @@ def make_gmm(arrays: dict[str, np.ndarray], where: Path) -> FullGmm:
 
 def save_system(folder: Path, gmm: FullGmm, total: TotalVariability, description: Description) -> None:
     """Write the folder; the description comes last."""
-    make_directory(folder)
-    known = write_arrays(folder / WEIGHTS, {**gmm_arrays(gmm), "matrix": total.matrix, "offsets": total.offsets})
-    content = {
-        "format": FORMAT,
-        "toolkit_version": __version__,
-        **vars(description),
-        "config": as_table(description.config),
-        "weights": known,
-    }
-    write_text(folder / DESCRIPTION, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    arrays = {**gmm_arrays(gmm), "matrix": total.matrix, "offsets": total.offsets}
+    SYSTEM.save(folder, _blob(arrays), {**vars(description), "config": as_table(description.config)})
 
 
 def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
@@ -140,27 +120,19 @@ def read_description(folder: Path) -> tuple[Description, dict[str, Any]]:
     Raises:
         ModelError: not such a folder, damaged, or from a newer version.
     """
-    where = folder / DESCRIPTION
-    if not regular_file(where) or where.stat().st_size > MAX_DESCRIPTION_BYTES:
-        raise ModelError(f"{plain(where)}: missing or no description: {plain(folder)} is not a folder that sv-train-ivector has finished")
-    try:
-        content = read_json(where)
-        if content["format"] != FORMAT:
-            raise ModelError(
-                f"{plain(where)}: format version {plain(content['format'])}, this toolkit ({__version__}) reads version {FORMAT}"
-            )
-        if content["alignment"] not in ALIGNMENTS:
-            raise ModelError(f"{plain(where)}: alignment must be one of {', '.join(ALIGNMENTS)}")
-        description = Description(
-            build(IvectorConfig, content["config"], f"{plain(where)}: config"),
-            content["alignment"],
-            int(content["feature_dim"]),
-            {kind: {**made, "config": dict(made["config"])} for kind, made in content["features"].items()},
-            dict(content["provenance"]),
-        )
-        return description, {"size": int(content["weights"]["size"]), "sha256": str(content["weights"]["sha256"])}
-    except MALFORMED:
-        raise ModelError(f"{plain(where)}: is not a description of an i-vector system, or it is truncated") from None
+    return SYSTEM.read(folder, _described)
+
+
+def _described(content: dict[str, Any], where: str) -> Description:
+    if content["alignment"] not in ALIGNMENTS:
+        raise ModelError(f"{where}: alignment must be one of {', '.join(ALIGNMENTS)}")
+    return Description(
+        build(IvectorConfig, content["config"], f"{where}: config"),
+        content["alignment"],
+        int(content["feature_dim"]),
+        {kind: {**made, "config": dict(made["config"])} for kind, made in content["features"].items()},
+        dict(content["provenance"]),
+    )
 
 
 def load_system(folder: Path) -> tuple[FullGmm, TotalVariability, Description]:
@@ -173,5 +145,6 @@ def load_system(folder: Path) -> tuple[FullGmm, TotalVariability, Description]:
     config, dim = description.config, description.frame_dim
     num_components, size = config.ubm.num_components, config.total_variability.ivector_dim
     shapes = {**gmm_shapes(num_components, dim), "matrix": (num_components, dim, size), "offsets": (num_components, dim)}
-    arrays = read_arrays(folder / WEIGHTS, shapes, known)
+    arrays = SYSTEM.load(folder, known, load)
+    _refuse_other_arrays(folder / WEIGHTS, arrays, shapes)
     return make_gmm(arrays, folder / WEIGHTS), TotalVariability(arrays["matrix"], arrays["offsets"]), description

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.data.trials import Trials, read_scores, read_trials
-from sv_toolkit.errors import DataError, ModelError, examples, plain
+from sv_toolkit.errors import DataError, ModelError, examples
+from sv_toolkit.io import files
 from sv_toolkit.io.archives import read_vectors
+from sv_toolkit.io.described import MAX_DESCRIPTION_BYTES, decoded
 from sv_toolkit.io.files import sha256_file
 from sv_toolkit.io.tables import place, read_table
 from sv_toolkit.reporting.conditions import Origin
 from sv_toolkit.reporting.training_logs import LOG, TrainingLog, read_training
 
 DESCRIPTION, BASES, SPEAKERS = "model.json", "loss.safetensors", "speakers.txt"
-MAX_DESCRIPTION_BYTES = 1 << 24
 MAX_COUNT = 1 << 53
 MAX_SPEAKERS_BYTES = 1 << 28
 
@@ -157,13 +157,9 @@ def read_bases(folder: Path) -> dict[str, np.ndarray]:
     weights, names = folder / BASES, folder / SPEAKERS
     if not (weights.is_file() and names.is_file()):
         return {}
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    try:
-        bases = load_file(weights).get("bases")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{place(weights)}: not a safetensors file: {plain(error)}") from None
+    bases = decoded(weights, weights.read_bytes(), load).get("bases")
     if bases is None:
         return {}
     if names.stat().st_size > MAX_SPEAKERS_BYTES:
@@ -207,12 +203,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file of bounded size, None where there is something else in it."""
     if path.exists() and not path.is_file():
         raise DataError(f"{place(path)}: is not a regular file")
-    with open(path, "rb") as stream:
-        data = stream.read(MAX_DESCRIPTION_BYTES + 1)
-    if len(data) > MAX_DESCRIPTION_BYTES:
+    if path.stat().st_size > MAX_DESCRIPTION_BYTES:
         raise DataError(f"{place(path)}: more than {MAX_DESCRIPTION_BYTES} bytes are too large for it")
     try:
-        content = json.loads(data)
+        content = files.read_json(path)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

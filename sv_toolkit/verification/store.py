@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sv_toolkit import __version__
 from sv_toolkit.config import as_table, build
 from sv_toolkit.embeddings.directions import SHORTEST, refuse_cancelled, unit_rows
 from sv_toolkit.errors import MALFORMED, ConfigError, DataError, ModelError, OutputError, examples, plain, shown
+from sv_toolkit.io.described import decoded
 from sv_toolkit.io.files import locked, read_json, regular_file, sha256_bytes, whole_binary, write_text
 
 if TYPE_CHECKING:
@@ -171,10 +171,7 @@ def _opened(path: Path, record: _Record, blob: bytes) -> SpeakerStore:
     where = plain(_means_path(path, record.means))
     if sha256_bytes(blob) != record.means:
         raise DataError(f"{where}: corrupt: its checksum is not the one in {NAME}; enroll the speakers again")
-    try:
-        means = load(blob)[MEANS]
-    except (SafetensorError, KeyError):
-        raise DataError(f"{where}: not a file of means; enroll the speakers again") from None
+    means = decoded(_means_path(path, record.means), blob, load, DataError).get(MEANS, np.zeros(0))
     lengths = np.linalg.norm(means, axis=1) if means.ndim == 2 else np.zeros(1)
     if means.shape != (len(record.speakers), record.embedding_dim) or means.dtype != np.float64:
         raise DataError(

@@ -56,7 +56,7 @@ def test_truncated_and_changed_arrays_are_refused(folder):
     path = folder / "backend.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    refused(folder, "truncated, or the arrays of another back end")
+    refused(folder, "truncated, or the arrays of another folder")
     path.write_bytes(content[:-1] + b"\1")
     refused(folder, "corrupt: its checksum")
     path.unlink()

@@ -156,7 +156,7 @@ def test_options_that_exclude_each_other_are_the_command_lines_fault(tmp_path):
 
 def test_missing_models_are_named(tmp_path):
     needs_runtime()
-    assert "no such model folder" in run(tmp_path / "none", tmp_path / "x.onnx", code=1)
+    assert "no such folder; sv-train makes a model" in run(tmp_path / "none", tmp_path / "x.onnx", code=1)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -67,4 +67,4 @@ def test_errors_are_one_line(data, tmp_path):
     assert "ubm: unknown key 'components'" in unknown.stderr
     no_model = run(extract_ivector.command, tmp_path / "none", data, tmp_path / "out", code=1)
     assert no_model.stderr.count("\n") == 1
-    assert "is not a folder that sv-train-ivector has finished" in no_model.stderr
+    assert "no such folder; sv-train-ivector makes an i-vector system" in no_model.stderr

@@ -179,7 +179,7 @@ def test_nonsense_about_the_input_is_refused_in_a_sentence(kind, made, tmp_path)
     description = json.loads((model / "model.json").read_text())
     description["features"][kind] = made
     (model / "model.json").write_text(json.dumps(description))
-    with pytest.raises(SvError, match=f"model: {kind}: |webrtc, cannot|model.json: is not a model description"):
+    with pytest.raises(SvError, match=f"model: {kind}: |webrtc, cannot|model.json: is not the description of a model"):
         export_model(model, tmp_path / "x.onnx", WHOLE)
 
 

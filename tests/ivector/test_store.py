@@ -47,7 +47,7 @@ def test_files_that_are_missing_cut_or_changed_are_refused(folder):
     path = folder / "ivector.safetensors"
     blob = path.read_bytes()
     path.write_bytes(blob[:-8])
-    with pytest.raises(ModelError, match="truncated, or of another model"):
+    with pytest.raises(ModelError, match="truncated, or the arrays of another folder"):
         load_system(folder)
     path.write_bytes(blob[:-1] + bytes([blob[-1] ^ 1]))
     with pytest.raises(ModelError, match="corrupt: its checksum"):
@@ -56,17 +56,17 @@ def test_files_that_are_missing_cut_or_changed_are_refused(folder):
     with pytest.raises(ModelError, match="ivector.safetensors: missing"):
         load_system(folder)
     (folder / "ivector.json").unlink()
-    with pytest.raises(ModelError, match="is not a folder that sv-train-ivector has finished"):
+    with pytest.raises(ModelError, match="is not an i-vector system, or sv-train-ivector has not finished it"):
         load_system(folder)
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda content: content.pop("config"), "is not a description of an i-vector system"),
+        (lambda content: content.pop("config"), "is not the description of an i-vector system"),
         (lambda content: content.update(format=99), "format version 99"),
         (lambda content: content.update(alignment="magic"), "alignment must be one of ubm, posteriors"),
-        (lambda content: content.update(weights=[]), "is not a description of an i-vector system"),
+        (lambda content: content.update(weights=[]), "is not the description of an i-vector system"),
         (lambda content: content.update(feature_dim=4), r"is float64 \(4, 3.* asks for float64 \(4, 4"),
     ],
 )

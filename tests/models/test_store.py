@@ -68,7 +68,7 @@ def damage(folder, name, change):
         ("model.safetensors", lambda b: b[:-40] + bytes(40), "checksum"),
         ("model.safetensors", lambda b: b"", "truncated"),
         ("model.json", lambda b: b[: len(b) // 2], "truncated"),
-        ("model.json", lambda b: b"[" * 100_000, "not a model description"),
+        ("model.json", lambda b: b"[" * 100_000, "not the description of a model"),
         ("model.json", lambda b: b.replace(b'"format": 1', b'"format": 999'), "999.*version 1"),
         ("model.json", lambda b: b.replace(b'"lstm"', b'"gru9"'), "no architecture"),
         ("model.json", lambda b: b.replace(b'"hidden_size"', b'"hidden_sise"'), "did you mean 'hidden_size'"),
@@ -134,7 +134,7 @@ def test_a_file_in_place_of_the_folder_is_explained(tmp_path, content, message):
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="no such model"):
+    with pytest.raises(ModelError, match="no such folder; sv-train makes a model"):
         load_model(tmp_path / "nofile")
-    with pytest.raises(ModelError, match="not a model folder"):
+    with pytest.raises(ModelError, match="is not a model, or sv-train has not finished it"):
         load_model(tmp_path)
