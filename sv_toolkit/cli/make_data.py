@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PATTERN = "{speaker}/**"
 MAX_PAIRS = 2_000_000  # trials of all pairs up to here; beyond, so many of each utterance
 PER_UTTERANCE = 20
+MANY_SPEAKERS = 200  # from here on a training from nothing is worth it
 
 
 class SpeakerShare(click.ParamType):
@@ -196,4 +197,5 @@ def _advise(data: Path, sets: dict[str, list[Recording]], num_speakers: int) -> 
     if "" in sets and num_speakers > 3:
         click.echo("sv-make-data: nobody is held out: --test N keeps N speakers for trials and a calibration", err=True)
     train = f"{where}/train" if "train" in sets else where
-    click.echo(f"sv-make-data: next: sv-train {train} EXP --init default (few speakers: from the ready model)", err=True)
+    start = " --init default (few speakers: from the ready model)" if num_speakers < MANY_SPEAKERS else ""
+    click.echo(f"sv-make-data: next: sv-train {train} EXP{start}", err=True)
