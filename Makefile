@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-TOOLS := utils/run_job utils/fetch_archive utils/make_noise utils/prepare_noise
+TOOLS := utils/run_job utils/fetch_archive utils/make_codec_copies utils/make_noise utils/prepare_noise
 
 .PHONY: help demo test check bench clean
 .DELETE_ON_ERROR:

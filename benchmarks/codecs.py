@@ -1,13 +1,12 @@
 """How much of a voice a model hears through codecs: cosine between a recording and its copy, and EER of trials against copies.
 
 Copies of recordings of the corpus in `--corpus` (AN4's test speakers in `../shared/corpora` where it is there) are made with
-MP3 (about 45 kbit/s), Opus, Ogg Vorbis, G.711 at 8 kHz (mu-law), and a band limit as of a narrow-band mobile codec (300 to 3400 Hz).
+MP3 (about 45 kbit/s), Opus, Ogg Vorbis, G.711 (mu-law) and GSM 06.10 at 8 kHz, and a band limit as of a narrow-band mobile codec (300 to 3400 Hz).
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import soundfile  # noqa: E402
 import soxr  # noqa: E402
 from common import RESULTS  # noqa: E402
 
+from sv_toolkit.data.codecs import CODECS, through  # noqa: E402
 from sv_toolkit.embeddings.waveform import Embedder  # noqa: E402
 from sv_toolkit.metrics.detection import equal_error_rate  # noqa: E402
 from sv_toolkit.models.ready import model_folder  # noqa: E402
@@ -29,14 +29,10 @@ RATE = 16_000
 CORPUS = Path(__file__).resolve().parents[2] / "shared/corpora/an4/wav/an4test_clstk"
 
 
-def through(samples: np.ndarray, container: str, subtype: str, rate: int = RATE, **options: float) -> np.ndarray:
-    """A waveform written and read again, at `rate` in between."""
-    there = samples if rate == RATE else soxr.resample(samples, RATE, rate)
-    stream = io.BytesIO()
-    with soundfile.SoundFile(stream, "w", rate, 1, subtype, format=container, **options) as sound:
-        sound.write(there)
-    stream.seek(0)
-    back, _ = soundfile.read(stream, dtype="float32")
+def copied(samples: np.ndarray, name: str, level: float | None = None) -> np.ndarray:
+    """A waveform through a codec of `data/codecs.py`, back at `RATE`."""
+    back, _ = through(samples, CODECS[name], level)
+    rate = CODECS[name].rate
     return back if rate == RATE else soxr.resample(back, rate, RATE)
 
 
@@ -50,11 +46,12 @@ def narrow_band(samples: np.ndarray) -> np.ndarray:
     return soxr.resample(coarse.astype(np.float32), 8000, RATE)
 
 
-CODECS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "MP3": lambda x: through(x, "MP3", "MPEG_LAYER_III", compression_level=0.8),
-    "Opus": lambda x: through(x, "OGG", "OPUS"),
-    "Ogg Vorbis": lambda x: through(x, "OGG", "VORBIS", compression_level=0.8),
-    "G.711, 8 kHz": lambda x: through(x, "WAV", "ULAW", 8000),
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "MP3": lambda x: copied(x, "mp3", 0.8),
+    "Opus": lambda x: copied(x, "opus"),
+    "Ogg Vorbis": lambda x: copied(x, "vorbis", 0.8),
+    "G.711, 8 kHz": lambda x: copied(x, "ulaw"),
+    "GSM, 8 kHz": lambda x: copied(x, "gsm"),
     "300-3400 Hz, 8 kHz": narrow_band,
 }
 
@@ -73,7 +70,7 @@ def main() -> None:
     same = np.array([speakers[a] == speakers[b] for a, b in zip(first, second)])
     clean = np.stack([embedder.embed(wave).vector for wave in waves])
     results: dict[str, dict[str, float]] = {}
-    for name, codec in {"none": lambda x: x, **CODECS}.items():
+    for name, codec in {"none": lambda x: x, **COPIES}.items():
         coded = np.stack([embedder.embed(codec(wave)).vector for wave in waves])
         cosines, scores = (clean * coded).sum(axis=1), (clean[first] * coded[second]).sum(axis=1)
         eer = equal_error_rate(scores[same], scores[~same])

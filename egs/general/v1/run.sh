@@ -46,7 +46,9 @@ if should_run 0 "Prepare the data directories"; then
   "$RECIPE/local/cut_readers.py" "$corpora/librispeech_clips/LibriSpeech/train-clean-100" "$data/readers"
   job "$exp/log/make_corpus.log" "$RECIPE/../../synthetic/v1/local/make_corpus.py" --corpus-dir "$data/synthetic/corpus" \
     --data-dir "$data/synthetic" --nj "$nj" --seed 7 --num-train "$num_voices" --num-dev 20 --num-test 20 --num-utterances 14
-  for name in an4/test keywords/test synthetic/test an4/dev keywords/dev readers/dev; do sv-make-trials "$data/$name"; done
+  for name in an4/test keywords/test synthetic/test an4/dev keywords/dev readers/dev readers/halves readers/short; do
+    sv-make-trials "$data/$name"
+  done
 fi
 
 if should_run 1 "Slower and faster copies of the training speakers; noise and rooms"; then
@@ -59,7 +61,7 @@ if should_run 1 "Slower and faster copies of the training speakers; noise and ro
 fi
 
 training="readers/train_sp an4/train_sp arabic/train_sp keywords/train_sp synthetic/train"
-held_out="readers/dev an4/dev keywords/dev"
+held_out="readers/dev readers/halves readers/short an4/dev keywords/dev" # pieces of readers are 2.4, 6 and 1.6 s long
 tests="an4/test keywords/test synthetic/test"
 
 if should_run 2 "Filter banks"; then
@@ -103,11 +105,18 @@ fi
 if should_run 7 "Calibrate on held-out speakers of sentences and keywords, with durations as a measure of quality"; then
   need "$exp/an4/dev/scores" 6
   mkdir -p "$exp/calibration"
-  cat "$data"/{an4,keywords}/dev/trials >"$exp/calibration/trials"
-  cat "$exp"/{an4,keywords}/dev/scores >"$exp/calibration/scores"
-  LC_ALL=C sort "$data"/{an4,keywords}/dev/utt2num_frames >"$exp/calibration/utt2num_frames"
+  for name in $held_out; do cat "$data/$name/trials"; done >"$exp/calibration/trials"
+  for name in $held_out; do cat "$exp/$name/scores"; done >"$exp/calibration/scores"
+  for name in $held_out; do cat "$data/$name/utt2num_frames"; done | LC_ALL=C sort >"$exp/calibration/utt2num_frames"
+  for name in $held_out; do cat "$data/$name/utt2spk"; done | LC_ALL=C sort >"$exp/calibration/utt2spk"
+  awk '{ print $1, ($2 + 1.5) / 100 }' "$exp/calibration/utt2num_frames" >"$exp/calibration/utt2dur" # frames of 25 ms every 10 ms
   sv-calibrate "$exp/calibration/trials" "$exp/calibration/scores" --model "$exp" --utt2num-frames "$exp/calibration/utt2num_frames" \
     --prior 0.05
+  for name in $tests; do
+    echo "$name, calibrated:"
+    sv-calibrate --apply "$exp" "$data/$name/trials" "$exp/$name/scores" --utt2num-frames "$data/$name/utt2num_frames" \
+      -o "$exp/$name/llrs"
+  done
 fi
 
 if should_run 8 "Evaluate"; then

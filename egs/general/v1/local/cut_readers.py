@@ -1,74 +1,106 @@
 #!/usr/bin/env python3
-"""Cut long recordings of many readers into utterances; `--help` shows how."""
+"""Make data directories of LibriSpeech readers, one recording of each, cut into pieces; `--help` shows how."""
 
 from __future__ import annotations
 
-import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, FiniteRange, SvCommand, overwrite_option
 from sv_toolkit.errors import DataError
 from sv_toolkit.io.audio_files import read_header
 
-SUFFIXES = (".flac", ".wav")
+NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d{4}")
+SHORT, NUM_SHORT, LONG_ENOUGH = 1.6, 6, 10.0  # seconds of short pieces, how many of them, and of recordings that are cut so
+Cut = Callable[[float], list[tuple[float, float]]]
 
 
-def pieces_of(duration: float, length: float) -> list[tuple[float, float]]:
-    """Start and end in seconds of equal pieces of about `length` seconds, one at least."""
-    count = max(round(duration / length), 1)
-    return [(duration * i / count, duration * (i + 1) / count) for i in range(count)]
+def first_recordings(corpus: Path) -> dict[str, Path]:
+    """Reader -> the first file of theirs, readers in the order of their numbers."""
+    found: dict[str, Path] = {}
+    for file in sorted(corpus.glob("*/*/*.flac")):
+        name = NAME.fullmatch(file.stem)
+        if name is None:
+            raise DataError(f"{file}: the name is not SPEAKER-CHAPTER-NUMBER, as the release has it")
+        found.setdefault(name["speaker"], file)
+    if not found:
+        raise DataError(f"{corpus}: no SPEAKER/CHAPTER/*.flac there; CORPUS must be the folder train-clean-100")
+    return {speaker: found[speaker] for speaker in sorted(found, key=int)}
 
 
-def held_out(readers: list[str], count: int) -> set[str]:
-    """`count` of the readers, by SHA-256 of the id."""
-    return set(sorted(readers, key=lambda reader: hashlib.sha256(reader.encode()).hexdigest())[:count])
+def held_out(speakers: list[str], count: int) -> set[str]:
+    """`count` readers, evenly spread over their numbers."""
+    if not 0 <= count <= len(speakers) - 2:
+        raise DataError(f"--num-dev {count}: of {len(speakers)} readers two must be left to train with")
+    return set(speakers[:: max(len(speakers) // count, 1)][:count]) if count else set()
 
 
-def tables_of(files: list[Path], length: float) -> dict[str, dict[str, str]]:
-    """The tables of a data directory of READER/CHAPTER/*.flac, each recording cut into pieces."""
-    tables: dict[str, dict[str, str]] = {"wav.scp": {}, "segments": {}, "utt2spk": {}, "utt2session": {}}
-    for file in files:
-        reader = f"ls{file.parts[-3]}"
-        recording = f"{reader}-{file.stem}"
-        tables["wav.scp"][recording] = str(file)
-        for number, (start, end) in enumerate(pieces_of(read_header(str(file)).duration, length)):
-            utterance = f"{recording}-{number:02d}"
-            tables["segments"][utterance] = f"{recording} {start:.3f} {end:.3f}"
-            tables["utt2spk"][utterance], tables["utt2session"][utterance] = reader, file.parts[-2]
-    return tables
+def pieces(length: float) -> Cut:
+    """The whole recording in pieces of about `length` seconds."""
+
+    def cut(duration: float) -> list[tuple[float, float]]:
+        count = max(int(duration // length), 1)
+        return [(k * duration / count, (k + 1) * duration / count) for k in range(count)]
+
+    return cut
+
+
+def halves(duration: float) -> list[tuple[float, float]]:
+    """The two halves of a long recording."""
+    return [(0, duration / 2), (duration / 2, duration)] if duration >= LONG_ENOUGH else []
+
+
+def shorts(duration: float) -> list[tuple[float, float]]:
+    """Pieces of SHORT seconds, spread over a long recording."""
+    return [(k * duration / NUM_SHORT, k * duration / NUM_SHORT + SHORT) for k in range(NUM_SHORT)] if duration >= LONG_ENOUGH else []
+
+
+def tables_of(recordings: dict[str, Path], cut: Cut, mark: str) -> dict[str, dict[str, str]]:
+    """The tables of a data directory whose utterances are the segments that `cut` makes."""
+    wav, segments, utt2spk, utt2session = {}, {}, {}, {}
+    for speaker, file in recordings.items():
+        for number, (start, end) in enumerate(cut(read_header(str(file)).duration)):
+            utterance = f"ls{speaker}-{file.stem}-{mark}{number:02d}"
+            wav[f"ls{file.stem}"] = str(file)
+            segments[utterance] = f"ls{file.stem} {start:.3f} {end:.3f}"
+            utt2spk[utterance] = f"ls{speaker}"
+            utt2session[utterance] = file.parts[-2]
+    return {"wav.scp": wav, "segments": segments, "utt2spk": utt2spk, "utt2session": utt2session}
 
 
 @click.command(cls=SvCommand)
 @click.argument("corpus", type=DIRECTORY)
 @click.argument("data", type=DIRECTORY)
-@click.option("--length", type=click.FloatRange(min=0.5), default=2.4, show_default=True, help="Seconds of a piece.")
-@click.option("--num-dev", type=click.IntRange(min=0), default=25, show_default=True, help="Readers to hold out: DATA/dev.")
+@click.option("--length", type=FiniteRange(min=0.5), default=2.4, show_default=True, help="Seconds of a piece.")
+@click.option("--num-dev", type=click.IntRange(min=0), default=25, show_default=True, help="Readers that are held out.")
 @overwrite_option
 def command(corpus: Path, data: Path, length: float, num_dev: int, overwrite: bool) -> None:
-    """Make DATA/train and DATA/dev of the folder CORPUS that holds READER/CHAPTER/*.flac, as LibriSpeech does.
+    """Make DATA/train and, of other readers, DATA/{dev,halves,short} of the folder CORPUS that holds SPEAKER/CHAPTER/*.flac.
 
-    Pieces of one recording share its room and microphone: they teach a network, but tests need other recordings.
+    Only the first recording of a reader is used.  Pieces of one recording share its session: they are good to train with,
+    and error rates between them are optimistic.
 
     \b
     Example:
-        local/cut_readers.py LibriSpeech/train-clean-100 data/readers
+        local/cut_readers.py /corpora/LibriSpeech/train-clean-100 data/readers
     """
     from sv_toolkit.data.output import as_texts, say, write_output
 
-    files = sorted(file for file in corpus.resolve().glob("*/*/*") if file.suffix in SUFFIXES)
-    readers = sorted({file.parts[-3] for file in files})
-    if len(readers) <= num_dev + 1:
-        raise DataError(f"{corpus}: {len(readers)} folders READER/CHAPTER with recordings, more than {num_dev + 1} are needed")
-    dev = held_out(readers, num_dev)
-    for name, chosen in (("train", set(readers) - dev), ("dev", dev)):
-        if not chosen:
-            continue
-        tables = tables_of([file for file in files if file.parts[-3] in chosen], length)
-        counts = {"utterances": len(tables["utt2spk"]), "speakers": len(chosen)}
-        written = write_output(data / name, as_texts(tables), {"command": "cut_readers", "set": name}, counts, overwrite)
-        say(written, data / name, f"{counts['utterances']} utterances of {counts['speakers']} readers")
+    recordings = first_recordings(corpus.resolve())
+    others = held_out(list(recordings), num_dev)
+    train = {speaker: file for speaker, file in recordings.items() if speaker not in others}
+    dev = {speaker: file for speaker, file in recordings.items() if speaker in others}
+    sets = {"train": tables_of(train, pieces(length), "")}
+    if dev:
+        sets |= {"dev": tables_of(dev, pieces(length), ""), "halves": tables_of(dev, halves, "h"), "short": tables_of(dev, shorts, "s")}
+    for name, tables in sets.items():
+        counts = {"utterances": len(tables["utt2spk"]), "speakers": len(set(tables["utt2spk"].values()))}
+        job = {"command": "cut_readers", "set": name, "length": length}
+        written = write_output(data / name, as_texts(tables), job, counts, overwrite)
+        say(written, data / name, f"{counts['utterances']} pieces of {counts['speakers']} readers")
 
 
 if __name__ == "__main__":
