@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +29,9 @@ from sv_toolkit.io.workers import available_cpus
 from sv_toolkit.models.store import Description, WindowConfig, load_model, model_digest, read_description
 
 logger = logging.getLogger("sv_toolkit")
+Result = TypeVar("Result")
 NAME = "dvector"
+READ_AHEAD = 256  # utterances that a GPU embeds while the next ones are read
 SMALL = 256  # utterances below which starting more processes, each importing torch, takes longer than the work
 
 
@@ -104,6 +108,23 @@ def embed_shard(
 ) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """D-vectors of a shard, windows batched across its utterances; a reason for each one that has none."""
     network, description, index = _opened(model, data, device)
+    size = _num_read_ahead(next(network.parameters()).device, len(utterances))
+    chunks = [utterances[start : start + size] for start in range(0, len(utterances), size)]
+    for chunk, (inputs, reasons) in zip(chunks, _read_ahead(partial(_read, index, description, windows), chunks)):
+        vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows, amp=amp))) if inputs else {}
+        for utterance in chunk:
+            yield utterance, vectors[utterance] if utterance in vectors else Skip(reasons[utterance])
+
+
+def _num_read_ahead(device: torch.device, num_utterances: int) -> int:
+    """Utterances that are read together: on a CPU, which the network keeps busy anyway, all of the shard."""
+    return num_utterances if device.type == "cpu" else READ_AHEAD
+
+
+def _read(
+    index: FeatureIndex, description: Description, windows: WindowConfig, utterances: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Network inputs `(num_frames, dim)` by utterance, and the reason for each utterance that has none."""
     inputs: dict[str, np.ndarray] = {}
     reasons: dict[str, str] = {}
     for utterance in utterances:
@@ -118,9 +139,21 @@ def embed_shard(
             )
         else:
             inputs[utterance] = frames
-    vectors = dict(zip(inputs, embed(network, list(inputs.values()), windows, amp=amp))) if inputs else {}
-    for utterance in utterances:
-        yield utterance, vectors[utterance] if utterance in vectors else Skip(reasons[utterance])
+    return inputs, reasons
+
+
+def _read_ahead(read: Callable[[list[str]], Result], chunks: list[list[str]]) -> Iterator[Result]:
+    """Results of `read` for each chunk in order; the next chunk is read by a thread while the caller works on this one."""
+    if len(chunks) < 2:
+        yield from map(read, chunks)
+        return
+    with ThreadPoolExecutor(1) as loader:
+        waiting = loader.submit(read, chunks[0])
+        for chunk in chunks[1:]:
+            found = waiting.result()
+            waiting = loader.submit(read, chunk)
+            yield found
+        yield waiting.result()
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
 
 import numpy as np
 import pytest
 
+from sv_toolkit.embeddings import extract
 from sv_toolkit.embeddings.extract import Options, extract_dvectors
 from sv_toolkit.errors import ModelError, OutputError, TooManyBadError
 from sv_toolkit.features.prepare import InputConfig
@@ -126,3 +128,35 @@ def test_other_decisions_are_refused_only_where_the_model_reads_them(model, data
     refusal = pytest.raises(ModelError, match="kind energy instead of webrtc") if use_vad else contextlib.nullcontext()
     with refusal:
         extract_dvectors(model, data, tmp_path / "out", Options())
+
+
+def test_reading_ahead_as_for_a_gpu_gives_the_same_vectors_and_reasons(model, tmp_path, rng, monkeypatch):
+    features = {f"s{i % 4}-u{i:02d}": rng.standard_normal((7 if i == 5 else int(rng.integers(20, 70)), DIM)) for i in range(21)}
+    data = write_data(tmp_path / "data", features)
+    extract_dvectors(model, data, tmp_path / "whole", Options(num_jobs=1, max_bad=1))
+    monkeypatch.setattr(extract, "_num_read_ahead", lambda *_: 3)
+    extract_dvectors(model, data, tmp_path / "ahead", Options(num_jobs=1, max_bad=1))
+    whole, ahead = (ScpReader(tmp_path / name / "dvector.scp") for name in ("whole", "ahead"))
+    assert list(whole.keys()) == list(ahead.keys()) and len(list(ahead.keys())) == 20
+    for key in list(whole.keys()):
+        np.testing.assert_allclose(ahead.read(key), whole.read(key), atol=1e-6)
+    assert (tmp_path / "ahead/skipped.tsv").read_text() == (tmp_path / "whole/skipped.tsv").read_text()
+
+
+def test_the_next_chunk_is_read_while_the_caller_has_the_current_one():
+    read, second_is_read = [], threading.Event()
+
+    def note(chunk):
+        read.append(chunk)
+        if chunk == ["b"]:
+            second_is_read.set()
+        if chunk == ["d"]:
+            raise ValueError("damaged")
+        return chunk
+
+    chunks = extract._read_ahead(note, [["a"], ["b"], ["c"], ["d"]])
+    assert next(chunks) == ["a"]
+    assert second_is_read.wait(30) and ["d"] not in read
+    assert [next(chunks), next(chunks)] == [["b"], ["c"]]
+    with pytest.raises(ValueError, match="damaged"):
+        next(chunks)
