@@ -26,7 +26,8 @@ class BatchConfig:
         num_speakers: N, speakers (or tuples) of a batch.
         num_utterances: M, utterances of each of them.
         min_frames, max_frames: shortest and longest crop, in frames of speech.
-        length_step: crop lengths are min_frames plus a multiple of it; a GPU makes a new plan for every length that it meets.
+        length_step: crop lengths are min_frames plus a multiple of it: a GPU makes a new plan for every length that it meets.
+            0: a tenth of the range, at least 1, so that there are some ten lengths.
         shortest: utterances with fewer frames are left out; 0 means max_frames, so that no crop repeats itself.
             An utterance between `shortest` and the drawn length is repeated from its beginning until the crop is full.
         sampler: "speakers" (N speakers, M utterances of each), "tuples" (N tuples of one evaluation and M - 1 enrollment
@@ -37,7 +38,7 @@ class BatchConfig:
     num_utterances: int = 10
     min_frames: int = 140
     max_frames: int = 180
-    length_step: int = 4
+    length_step: int = 0
     shortest: int = 0
     sampler: str = "speakers"
 
@@ -48,8 +49,13 @@ class BatchConfig:
         require_range("num_utterances", self.num_utterances, 1)
         require_range("min_frames", self.min_frames, 1)
         require_range("max_frames", self.max_frames, self.min_frames)
-        require_range("length_step", self.length_step, 1)
+        require_range("length_step", self.length_step, 0)
         require_range("shortest", self.shortest, 0, self.max_frames)
+
+    @property
+    def lengths(self) -> range:
+        """The crop lengths on the grid."""
+        return range(self.min_frames, self.max_frames + 1, self.length_step or max((self.max_frames - self.min_frames) // 10, 1))
 
     @property
     def shortest_usable(self) -> int:

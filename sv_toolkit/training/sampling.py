@@ -57,8 +57,8 @@ def refuse_wrong_rows(speakers: np.ndarray, sampler: str) -> None:
 
 
 def draw_length(config: BatchConfig, rng: np.random.Generator) -> int:
-    """A crop length on the grid min_frames, min_frames + length_step, ... up to max_frames, all equally likely."""
-    return config.min_frames + config.length_step * int(rng.integers((config.max_frames - config.min_frames) // config.length_step + 1))
+    """A crop length on the grid, all equally likely."""
+    return config.lengths[int(rng.integers(len(config.lengths)))]
 
 
 def random_starts(num_frames: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

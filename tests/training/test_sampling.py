@@ -90,7 +90,7 @@ def test_every_speaker_and_crop_length_comes_up_equally_often():
     assert len(lengths) == 3 and abs(lengths - 300).max() < 75
 
 
-@pytest.mark.parametrize(("step", "lengths"), [(4, {10, 14, 18}), (8, {10, 18}), (100, {10})])
+@pytest.mark.parametrize(("step", "lengths"), [(4, {10, 14, 18}), (8, {10, 18}), (100, {10}), (0, set(range(10, 21)))])
 def test_crop_lengths_lie_on_the_grid(rng, step, lengths):
     assert {draw_length(BatchConfig(2, 2, 10, 20, step), rng) for _ in range(200)} == lengths
 
@@ -146,3 +146,10 @@ def test_rows_that_would_teach_the_wrong_thing_are_refused(sampler, place, other
     speakers[place] = other
     with pytest.raises(ValueError, match=message):
         refuse_wrong_rows(speakers, sampler)
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "lengths"), [(140, 180, range(140, 181, 4)), (15, 25, range(15, 26)), (30, 30, range(30, 31))]
+)
+def test_there_are_some_ten_crop_lengths_unless_a_step_is_given(shortest, longest, lengths):
+    assert BatchConfig(2, 2, shortest, longest).lengths == lengths
