@@ -23,6 +23,12 @@ LARGE = 1 << 22  # bytes of utt2spk: smaller directories are examined as fast li
 
 def counts_if_clean(path: Path, speaker_prefix: bool, need_wav: bool) -> tuple[int, int] | None:
     """Numbers of utterances and speakers of a data directory in whose tables nothing is wrong; None where that is not proven."""
+    found = speakers_if_clean(path, speaker_prefix, need_wav)
+    return found and (len(found[0]), len(found[2]))
+
+
+def speakers_if_clean(path: Path, speaker_prefix: bool, need_wav: bool) -> tuple[Ids, np.ndarray, list[str]] | None:
+    """utt2spk, as `read_words` gives it, of a data directory in whose tables nothing is wrong; None where that is not proven."""
     there = [name for name in FORMS if os.path.lexists(path / name)]
     if "segments" in there or "reco2file_and_channel" in there or (need_wav and "wav.scp" not in there):
         return None
@@ -33,6 +39,8 @@ def counts_if_clean(path: Path, speaker_prefix: bool, need_wav: bool) -> tuple[i
         return None
     ids, codes, speakers = found
     if b"sp" in ids.content() and any(SPED_UP.search(key) for key in ids) and "utt2speed" not in there:
+        return None
+    if speaker_prefix and (np.diff(codes) < 0).any():
         return None
     if speaker_prefix and not all(key.startswith(speakers[code]) for key, code in zip(ids, codes.tolist())):
         return None
@@ -45,7 +53,7 @@ def counts_if_clean(path: Path, speaker_prefix: bool, need_wav: bool) -> tuple[i
         **{name: lambda file: _is_labelled(file, ids) for name in BY_UTTERANCE if name != "utt2spk"},
     }
     if all(checks[name](path / name) for name in there if name != "utt2spk"):
-        return len(ids), len(speakers)
+        return found
     return None
 
 

@@ -6,6 +6,7 @@ Keys of lines that could not be read count as present: the damaged line is one p
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 from sv_toolkit.data.forms import is_pipe
@@ -13,6 +14,7 @@ from sv_toolkit.errors import Problem, examples, plain, shown
 from sv_toolkit.io.tables import Table, bounded, place
 
 DROPS = "sv-fix-data drops them"
+WHOLE = ("text", "utt2uniq", "cmvn.scp", "reco2dur")  # tables that Kaldi wants to be complete
 SPED_UP = re.compile(r"^sp\d*\.\d+-|-sp\d*\.\d+$", re.ASCII)  # as sv-perturb-speed and Kaldi's scripts name copies
 
 
@@ -72,14 +74,27 @@ def missing_problems(table: Table, against: Table, fix: str, allowed: Collection
     """Ids of the table `against` that `table` lacks, but for those that are `allowed` to be missing."""
     lost = sorted(key for key in against.keys() - table.keys() if key not in allowed and key not in table.damaged)
     what = f"{len(lost)} of the {len(against)} ids of {place(against.path)} are missing: {examples(lost)}"
-    return [Problem(place(table.path), what, fix)] if lost else []
+    return [Problem(place(table.path), what, _twins(lost, table.keys() - against.keys()) or fix)] if lost else []
 
 
 def extra_problems(table: Table, against: Table, fix: str) -> list[Problem]:
     """Ids of `table` that the table `against` does not know."""
     extra = sorted(table.keys() - against.keys() - against.damaged)
     what = f"{len(extra)} of {len(table)} ids are not in {place(against.path)}: {examples(extra)}"
-    return [Problem(table.where(extra[0]), what, fix)] if extra else []
+    return [Problem(table.where(extra[0]), what, _twins(extra, against.keys() - table.keys()) or fix)] if extra else []
+
+
+def _twins(ids: Collection[str], others: Collection[str]) -> str:
+    """What to do where ids are not found only because another table writes them in another Unicode form; else nothing."""
+    if all(map(str.isascii, ids)):
+        return ""
+    forms = {unicodedata.normalize("NFC", key): key for key in others if not key.isascii()}
+    for key in ids:
+        other = forms.get(unicodedata.normalize("NFC", key))
+        if other is not None:
+            alike = f"{ascii(key)[1:-1]} and {ascii(other)[1:-1]} are equal but for their Unicode form (NFC, NFD)"
+            return f"{alike}: write all tables in one, for example with uconv -x nfc; do not drop them"
+    return ""
 
 
 def overlap_problems(where: str, ids: Collection[str], others: Collection[str], what: str, fix: str) -> list[Problem]:
@@ -124,3 +139,30 @@ def prefix_problems(utt2spk: Table) -> list[Problem]:
     what = f"{len(bad)} of {len(utt2spk)} utterance ids do not have their speaker's id as prefix: {first}"
     fix = "name utterances SPEAKER-UTTERANCE as Kaldi's programs expect, or accept it with --no-speaker-prefix (nothing here depends on it)"
     return [Problem(utt2spk.where(bad[0]), what, fix)]
+
+
+def order_problems(utt2spk: Table) -> list[Problem]:
+    """Speakers whose order is not that of their utterances, which Kaldi needs of ids that have them as prefix: a_1, a1_1 against a, a1."""
+    previous = ""
+    for key, speaker in utt2spk.items():
+        if speaker < previous:
+            what = (
+                f"sorted by utterance, speaker {plain(speaker, 80)} of {plain(key, 80)} comes after {plain(previous, 80)}: Kaldi refuses it"
+            )
+            fix = "put a '-' after the speaker in ids, or accept it with --no-speaker-prefix (nothing here depends on it)"
+            return [Problem(utt2spk.where(key), what, fix)]
+        previous = speaker
+    return []
+
+
+def foreign_problems(table: Table, against: Collection[str], of: str) -> list[Problem]:
+    """What Kaldi's validator refuses in a table that nothing here reads: ids beyond those `of` another table, or fewer."""
+    extra, lost = sorted(table.keys() - set(against)), sorted(set(against) - table.keys() - table.damaged)
+    problems = []
+    if extra:
+        what = f"{len(extra)} of {len(table)} ids are not in {of}: {examples(extra)}"
+        problems.append(Problem(table.where(extra[0]), what, _twins(extra, lost) or DROPS))
+    if lost and table.path.name in WHOLE:
+        what = f"{len(lost)} of the {len(against)} ids of {of} are missing: {examples(lost)}"
+        problems.append(Problem(place(table.path), what, _twins(lost, extra) or "Kaldi needs all of them: complete the table or delete it"))
+    return problems

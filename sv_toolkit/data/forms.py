@@ -165,6 +165,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "reco2file_and_channel": parse_channel,
     "utt2speed": parse_speed,
     "utt2dur": parse_duration,
+    "reco2dur": parse_duration,
     "utt2num_frames": parse_count,
     "utt2date": parse_date,
     "spk2gender": parse_gender,

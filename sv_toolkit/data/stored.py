@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sv_toolkit.data.claims import claim_problems
 from sv_toolkit.data.consistency import index_problems
 from sv_toolkit.data.described import refuse_stale, refuse_stale_decisions
+from sv_toolkit.data.feature_index import LARGEST
 from sv_toolkit.data.forms import is_pipe, parse_values
 from sv_toolkit.errors import ArchiveError, AudioError, DataError, Problem, plain, shown
 from sv_toolkit.io.audio_files import Header, read_header
@@ -22,15 +24,18 @@ OVERSHOOT = 0.01  # seconds a segment may end after its recording: times in segm
 _AGAIN = "extract again"
 
 
-def stored_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:
-    """What is wrong with the files behind the readable `tables` of the data directory `path`."""
+def stored_problems(path: Path, tables: dict[str, Table], check_keys: bool = False) -> list[Problem]:
+    """What is wrong with the files behind the readable `tables` of the data directory `path`.
+
+    Args:
+        check_keys: records that their archive keeps under another key are wrong.
+    """
     problems = manifest_problems(path)
     if "wav.scp" in tables:
-        problems += audio_problems(
-            tables["wav.scp"], tables.get("segments"), tables.get("reco2file_and_channel"), tables.get("utt2dur"), tables.get("utt2speed")
-        )
+        found, headers = audio_problems(tables["wav.scp"], tables.get("segments"), tables.get("reco2file_and_channel"))
+        problems += found + claim_problems(path, tables, headers)
     if "feats.scp" in tables and not index_problems(tables["feats.scp"]):
-        problems += feature_problems(path, tables)
+        problems += feature_problems(path, tables, check_keys)
     return problems
 
 
@@ -48,57 +53,25 @@ def manifest_problems(path: Path) -> list[Problem]:
     return problems
 
 
-def audio_problems(
-    wav: Table, segments: Table | None, channels: Table | None, utt2dur: Table | None = None, utt2speed: Table | None = None
-) -> list[Problem]:
-    """Recordings whose header cannot be read, that have several channels and none chosen, several rates, end before a segment does, or last otherwise than utt2dur says."""
+def audio_problems(wav: Table, segments: Table | None, channels: Table | None) -> tuple[list[Problem], dict[str, Header]]:
+    """Recordings whose header cannot be read, that have several channels and none chosen, or end before a segment does.
+
+    Returns:
+        The problems, and the headers that could be read, by recording.
+    """
     faults, headers = _check_headers(wav, channels)
-    durations = {key: header.duration for key, header in headers.items()}
     problems = [Problem(wav.where(key), f"recording {plain(key, 80)}: {fault}", fix) for key, (fault, fix) in faults.items()]
-    late = _late_segments(segments, durations) if segments is not None else {}
+    late = _late_segments(segments, headers) if segments is not None else {}
     fix = "correct the times; sv-fix-data --read-data drops such segments"
     late_problems = [Problem(segments.where(key), f"segment {plain(key, 80)} {fault}", fix) for key, fault in late.items() if segments]
-    problems = bounded(place(wav.path), problems) + bounded(place(wav.path.with_name("segments")), late_problems)
-    if utt2dur is not None and segments is None:
-        problems += _wrong_durations(utt2dur, durations, utt2speed)
-    return problems + _several_rates(wav, headers)
-
-
-def _several_rates(wav: Table, headers: dict[str, Header]) -> list[Problem]:
-    rates: dict[int, list[str]] = {}
-    for key, header in headers.items():
-        rates.setdefault(header.sample_rate, []).append(key)
-    if len(rates) < 2:
-        return []
-    counts = ", ".join(f"{rate} Hz ({len(keys)})" for rate, keys in sorted(rates.items()))
-    rarest = min(rates.values(), key=len)[0]
-    what = f"recordings of {len(rates)} sample rates: {counts}; {plain(rarest, 80)} is of the rarest"
-    return [
-        Problem(
-            wav.where(rarest),
-            what,
-            "sv-extract-fbank --resample converts them; a lower rate lacks the upper bands, which tells speakers apart",
-        )
-    ]
-
-
-def _wrong_durations(utt2dur: Table, durations: dict[str, float], utt2speed: Table | None) -> list[Problem]:
-    speeds = parse_values(utt2speed)[0] if utt2speed is not None else {}
-    problems = []
-    for key, said in parse_values(utt2dur)[0].items():
-        lasts = durations.get(key, np.inf) / speeds.get(key, 1.0)
-        if np.isfinite(lasts) and abs(said - lasts) > max(0.02, 0.01 * lasts):
-            what = f"utt2dur says {said:g} s of {plain(key, 80)}, its recording lasts {lasts:.3f} s"
-            problems.append(Problem(utt2dur.where(key), what, "delete utt2dur, or write it again"))
-    return bounded(place(utt2dur.path), problems)
+    return bounded(place(wav.path), problems) + bounded(place(wav.path.with_name("segments")), late_problems), headers
 
 
 def useless_audio(wav: Table, segments: Table | None, channels: Table | None) -> dict[str, str]:
     """Reasons by recording or segment why there is no audio for it; a missing choice of channel is no such reason."""
     faults, headers = _check_headers(wav, channels)
-    durations = {key: header.duration for key, header in headers.items()}
-    late = _late_segments(segments, durations) if segments is not None else {}
-    return {key: fault for key, (fault, _) in faults.items() if key not in durations} | late
+    late = _late_segments(segments, headers) if segments is not None else {}
+    return {key: fault for key, (fault, _) in faults.items() if key not in headers} | late
 
 
 def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[str, str]], dict[str, Header]]:
@@ -119,18 +92,19 @@ def _check_headers(wav: Table, channels: Table | None) -> tuple[dict[str, tuple[
     return faults, headers
 
 
-def _late_segments(segments: Table, durations: dict[str, float]) -> dict[str, str]:
+def _late_segments(segments: Table, headers: dict[str, Header]) -> dict[str, str]:
     """Faults of segments that end after their recording."""
     faults = {}
     for key, segment in parse_values(segments)[0].items():
-        duration = durations.get(segment.recording_id, np.inf)
+        header = headers.get(segment.recording_id)
+        duration = header.duration if header is not None else np.inf
         if segment.end > duration + OVERSHOOT:
             recording = plain(segment.recording_id, 80)
             faults[key] = f"ends at {segment.end:g} s, its recording {recording} has a duration of {duration:.3f} s"
     return faults
 
 
-def feature_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:
+def feature_problems(path: Path, tables: dict[str, Table], check_keys: bool = False) -> list[Problem]:
     """Feature matrices that are damaged, not finite, of another width, or of another length than utt2num_frames and vad.scp say."""
     from sv_toolkit.io.archives import ScpReader
 
@@ -138,7 +112,7 @@ def feature_problems(path: Path, tables: dict[str, Table]) -> list[Problem]:
     if vad is not None and index_problems(vad):
         vad = None
     try:
-        readers = {table.path.name: ScpReader(table.path) for table in (feats, vad) if table is not None}
+        readers = {table.path.name: ScpReader(table.path, check_keys=check_keys) for table in (feats, vad) if table is not None}
         for name, reader in readers.items():
             refuse_stale(path, name, reader.locations.archives)
         if vad is not None:
@@ -175,7 +149,10 @@ def _fault_of(matrix: np.ndarray, width: int) -> str:
         return f"a matrix of frames is needed, got the shape {matrix.shape}"
     if width and matrix.shape[1] != width:
         return f"features have {matrix.shape[1]} columns, the others have {width}"
-    return "" if np.isfinite(matrix).all() else "features are not finite (NaN or infinite)"
+    if not np.isfinite(matrix).all():
+        return "features are not finite (NaN or infinite)"
+    largest = np.abs(matrix).max()
+    return "" if largest <= LARGEST else f"features reach {largest:.3g}, which no finite sound gives"
 
 
 def _wrong_counts(counts: Table | None, num_frames: dict[str, int], feats: Table) -> list[Problem]:

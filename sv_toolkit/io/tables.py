@@ -21,6 +21,7 @@ from sv_toolkit.io.files import CONTROL, regular_file, whole_file
 BOM = b"\xef\xbb\xbf"
 MAX_KEY_LENGTH = 10_000
 MAX_PROBLEMS = 20
+MAX_NULS = 16  # bytes of a table that may be NUL before it is binary data
 _EXCERPT = 40  # characters of a foreign line that a message may quote
 _BLANKS = re.compile("[ \t]+")
 
@@ -231,8 +232,12 @@ def looks_binary(data: bytes) -> bool:
 
 def _diagnose(path: Path, data: bytes, form: Form, sorted_by_bytes: bool) -> tuple[Table, list[Problem]]:
     where = place(path)
-    if looks_binary(data):
+    if looks_binary(data.replace(b"\0", b"")) or data.count(b"\0") > MAX_NULS:
         return Table(path), [Problem(f"{where}:1", "binary data, a text table is needed", "is this the right file?")]
+    if b"\0" in data:
+        number = data.count(b"\n", 0, data.index(b"\0")) + 1
+        what = f"a NUL byte ({data.count(0)} in the file): written by a program that crashed, or a damaged disk?"
+        return Table(path), [Problem(f"{where}:{number}", what, "make the file anew, or correct this line")]
     problems = _file_problems(where, data)
     entries: dict[str, str] = {}
     numbers: dict[str, int] = {}

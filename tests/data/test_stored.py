@@ -6,12 +6,12 @@ import soundfile
 
 from sv_toolkit.data.data_dir import write_data_dir
 from sv_toolkit.data.stored import useless_audio
-from sv_toolkit.data.validation import validate
+from sv_toolkit.data.validation import Rules, validate
 from sv_toolkit.errors import AudioError
 from sv_toolkit.io.archives import write_ark_scp
 from sv_toolkit.io.audio import AudioRequest, read_waveform
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
-from sv_toolkit.io.tables import read_table
+from sv_toolkit.io.tables import read_table, write_table
 
 IDS = ["spk1-u1", "spk1-u2", "spk2-u1"]
 
@@ -148,3 +148,82 @@ def test_recordings_of_several_rates_and_wrong_durations_are_named(tmp_path, rng
     assert "wav.scp:3: recordings of 2 sample rates: 8000 Hz (1), 16000 Hz (2); s-3 is of the rarest" in found[1]
     write_data_dir(folder, {"utt2speed": dict.fromkeys(wav, "0.8"), "utt2dur": dict.fromkeys(wav, "1.25")})
     assert not any("utt2dur says" in str(problem) for problem in validate(folder, read_data=True))
+
+
+def test_recordings_of_several_rates_are_named(data, tmp_path):
+    soundfile.write(tmp_path / "spk1-u2.wav", np.full(16000, 0.1), 16000)
+    assert "wav.scp:2: recordings of 2 sample rates" in only_problem(data)
+
+
+@pytest.mark.parametrize("said", ["1.23", "0.8"])
+def test_durations_that_are_not_those_of_the_audio_are_named(data, said):
+    write_table(data / "utt2dur", {**dict.fromkeys(IDS, "1.0"), "spk1-u2": said})
+    message = only_problem(data)
+    assert "utt2dur:2" in message and said in message and "1.000 s" in message
+
+
+def test_durations_that_are_rounded_are_right(data):
+    write_table(data / "utt2dur", dict.fromkeys(IDS, "0.985"))
+    write_table(data / "reco2dur", dict.fromkeys(IDS, "1"))
+    assert validate(data, read_data=True) == []
+
+
+def test_durations_of_recordings_and_of_sped_up_utterances_are_each_their_own(data):
+    write_table(data / "utt2speed", dict.fromkeys(IDS, "2"))
+    write_table(data / "utt2dur", dict.fromkeys(IDS, "0.5"))
+    write_table(data / "reco2dur", dict.fromkeys(IDS, "1.0"))
+    assert validate(data, read_data=True) == []
+    write_table(data / "reco2dur", dict.fromkeys(IDS, "0.5"))
+    assert "reco2dur:1" in str(validate(data, read_data=True)[0])
+
+
+def test_frames_of_audio_at_another_speed_are_named(data):
+    (data / "frame_shift").write_text("0.01\n")
+    assert validate(data, read_data=True) == []
+    write_ark_scp(data, "feats", {key: np.ones((111, 4), np.float32) for key in IDS})
+    write_ark_scp(data, "vad", {key: np.ones(111, np.float32) for key in IDS})
+    write_table(data / "utt2num_frames", dict.fromkeys(IDS, "111"))
+    problems = [str(problem) for problem in validate(data, read_data=True)]
+    assert len(problems) == 3 and "utt2num_frames:1" in problems[0] and "utt2speed" in problems[0]
+
+
+def test_frames_that_another_program_dropped_are_no_contradiction(data):
+    (data / "frame_shift").write_text("0.01\n")
+    write_ark_scp(data, "feats", {key: np.ones((60, 4), np.float32) for key in IDS})
+    write_ark_scp(data, "vad", {key: np.ones(60, np.float32) for key in IDS})
+    write_table(data / "utt2num_frames", dict.fromkeys(IDS, "60"))
+    assert validate(data, read_data=True) == []
+
+
+def test_what_training_refuses_in_features_is_named(data, rng):
+    write_ark_scp(data, "feats", {key: np.full((98, 4), 1e30 if key == "spk2-u1" else 1, np.float32) for key in IDS})
+    assert "1e+30" in only_problem(data)
+
+
+def test_keys_of_archives_are_compared_on_demand(data):
+    features = read_table(data / "feats.scp")
+    swapped = {"spk1-u1": features["spk1-u1"], "spk1-u2": features["spk1-u2"], "spk2-u9": features["spk2-u1"]}
+    for name in ("wav.scp", "utt2spk", "utt2num_frames", "vad.scp"):
+        entries = read_table(data / name)
+        write_table(data / name, {key.replace("spk2-u1", "spk2-u9"): value for key, value in entries.items()})
+    write_table(data / "feats.scp", swapped)
+    (data / "spk2utt").unlink()
+    assert validate(data, read_data=True) == []
+    problems = [str(problem) for problem in validate(data, read_data=True, rules=Rules(check_keys=True))]
+    assert len(problems) == 2 and all("spk2-u9" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["text", "utt2uniq"])
+def test_tables_that_kaldi_wants_complete_are_compared(data, name):
+    write_table(data / name, dict.fromkeys(IDS, "word"))
+    assert validate(data, read_data=True) == []
+    write_table(data / name, {"spk1-u1": "word", "spk9-u1": "word"})
+    text = "\n".join(map(str, validate(data, read_data=True)))
+    assert f"{name}:2: 1 of 2 ids are not in" in text and f"{name}: 2 of the 3 ids" in text
+
+
+def test_rates_that_extraction_converted_are_right(data, tmp_path):
+    soundfile.write(tmp_path / "spk1-u2.wav", np.full(16000, 0.1), 16000)
+    job = {"config": {"frame_shift": 0.01}, "audio": {"resample": True}}
+    write_manifest(data, Manifest("fbank", job, {}, {"feats.scp": describe_file(data / "feats.scp")}))
+    assert validate(data, read_data=True) == []
