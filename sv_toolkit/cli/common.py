@@ -307,6 +307,11 @@ max_bad_option = click.option(
 )
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what another run left in the output directory.")
+for_kaldi_option = click.option(
+    "--for-kaldi",
+    is_flag=True,
+    help="Write pipes of sox and flac instead of utt2speed and compressed files, for Kaldi's programs; here they need --allow-pipes.",
+)
 resume_option = click.option("--resume", is_flag=True, help="Go on with a half-finished run; this is what happens anyway.")
 device_option = click.option(
     "--device",

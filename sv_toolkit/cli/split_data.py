@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
+from sv_toolkit.cli.common import DIRECTORY, SvCommand, for_kaldi_option, overwrite_option
 
 
 @click.command(cls=SvCommand)
@@ -14,8 +14,9 @@ from sv_toolkit.cli.common import DIRECTORY, SvCommand, overwrite_option
 @click.argument("num_parts", type=click.IntRange(min=1))
 @click.argument("out", type=DIRECTORY, required=False)
 @click.option("--per-utt", is_flag=True, help="Cut between any two utterances, not only between speakers.")
+@for_kaldi_option
 @overwrite_option
-def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwrite: bool) -> None:
+def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, for_kaldi: bool, overwrite: bool) -> None:
     """Split the data directory DATA into the directories OUT/1 to OUT/NUM_PARTS of about equal size.
 
     OUT is DATA/splitNUM_PARTS by default.  The commands of this toolkit share out work by themselves (--nj);
@@ -26,6 +27,7 @@ def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwri
         sv-split-data data/train 4
     """
     from sv_toolkit.data.described import carried
+    from sv_toolkit.data.kaldi_pipes import for_kaldi as as_kaldi
     from sv_toolkit.data.operations import counts_of, read_source, skipped_of, split, subset
     from sv_toolkit.data.output import as_texts, say, write_output
 
@@ -35,6 +37,7 @@ def command(data: Path, num_parts: int, out: Path | None, per_utt: bool, overwri
     texts = {}
     for number, utterances in enumerate(parts, 1):
         tables = subset(source, utterances)
+        tables = as_kaldi(tables) if for_kaldi else tables
         part = as_texts(tables, skipped_of([source], utterances) if "feats.scp" in tables else "")
         part |= carried([source], tables, target / str(number))
         texts.update({f"{number}/{name}": text for name, text in part.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, overwrite_option, seed_option
+from sv_toolkit.cli.common import DIRECTORY, FILE, SvCommand, for_kaldi_option, overwrite_option, seed_option
 
 COUNT = click.IntRange(min=1)
 
@@ -24,6 +24,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--utterances", type=COUNT, help="Keep so many utterances in all.")
 @click.option("--first", is_flag=True, help="Take the first by bytes instead of choosing at random.")
 @seed_option
+@for_kaldi_option
 @overwrite_option
 def command(
     data: Path,
@@ -38,6 +39,7 @@ def command(
     utterances: int | None,
     first: bool,
     seed: int,
+    for_kaldi: bool,
     overwrite: bool,
 ) -> None:
     """Write a part of the data directory DATA to OUT, with what was extracted for it.
@@ -50,6 +52,7 @@ def command(
         sv-subset-data --exclude-spk-list data/test/spk2utt data/all data/train
     """
     from sv_toolkit.data.described import carried
+    from sv_toolkit.data.kaldi_pipes import for_kaldi as as_kaldi
     from sv_toolkit.data.operations import Selection, counts_of, read_ids, read_source, select, skipped_of, subset
     from sv_toolkit.data.output import as_texts, say, write_output
 
@@ -67,6 +70,7 @@ def command(
     )
     chosen = select(source, selection)
     tables = subset(source, chosen)
+    tables = as_kaldi(tables) if for_kaldi else tables
     counts = counts_of(tables)
     job = {"command": "sv-subset-data", "from": str(data)}
     texts = {**as_texts(tables, skipped_of([source], chosen) if "feats.scp" in tables else ""), **carried([source], tables, out)}

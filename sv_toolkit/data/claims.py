@@ -31,7 +31,7 @@ def claim_problems(path: Path, tables: Mapping[str, Table], headers: Mapping[str
     seconds = _seconds(tables, recorded)
     problems = duration_problems(tables["utt2dur"], seconds) if "utt2dur" in tables else []
     if "reco2dur" in tables:
-        problems += duration_problems(tables["reco2dur"], recorded)
+        problems += duration_problems(tables["reco2dur"], _as_listed(tables, recorded))
     shift = _frame_shift(path, made)
     if "utt2num_frames" in tables and shift is not None:
         problems += frame_problems(tables["utt2num_frames"], seconds, shift, made is not None)
@@ -47,6 +47,14 @@ def _seconds(tables: Mapping[str, Table], recorded: Mapping[str, float]) -> dict
     segments = {key: cut for key, cut in _values(tables["segments"]).items() if cut.recording_id in recorded}
     ends = {key: min(cut.end, recorded[cut.recording_id]) for key, cut in segments.items()}
     return {key: (ends[key] - cut.start) / speeds.get(key, 1.0) for key, cut in segments.items()}
+
+
+def _as_listed(tables: Mapping[str, Table], recorded: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by recording as reco2dur has them: of the file, or of what it is sped up to (so sv-perturb-speed and Kaldi write it)."""
+    speeds, said = _values(tables.get("utt2speed")), _values(tables["reco2dur"])
+    owners = {cut.recording_id: key for key, cut in _values(tables.get("segments")).items()}
+    sped = {key: value / speeds.get(owners.get(key, key), 1.0) for key, value in recorded.items()}
+    return {key: sped[key] if key in said and _agree(said[key], sped[key]) else value for key, value in recorded.items()}
 
 
 def _values(table: Table | None) -> dict[str, Any]:

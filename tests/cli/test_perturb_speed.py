@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from sv_toolkit.cli.perturb_speed import command
 from sv_toolkit.data.data_dir import DataDir, write_data_dir
-from sv_toolkit.data.validation import validate
+from sv_toolkit.data.validation import Rules, validate
 
 IDS = ["a-1", "a-2", "b-1"]
 
@@ -43,3 +43,10 @@ def test_copies_may_keep_their_speakers(data, tmp_path):
     copies = DataDir.read(tmp_path / "out")
     assert {copies.utt2spk[f"{key}-sp0.9"] for key in IDS} == {"a", "b"}
     assert {utterance.speed for utterance in copies.utterances() if utterance.utterance_id.endswith("-sp0.9")} == {0.9}
+
+
+def test_copies_for_kaldi_are_pipes(data, tmp_path):
+    assert run("--factor", 0.9, "--for-kaldi", data, tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "wav.scp").read_text().startswith("sp0.9-a-1 sox a-1.wav -t wav - speed 0.9 |\n")
+    assert not (tmp_path / "out" / "utt2speed").exists()
+    assert validate(tmp_path / "out", rules=Rules(allow_pipes=True)) == []

@@ -174,6 +174,8 @@ def test_durations_of_recordings_and_of_sped_up_utterances_are_each_their_own(da
     write_table(data / "reco2dur", dict.fromkeys(IDS, "1.0"))
     assert validate(data, read_data=True) == []
     write_table(data / "reco2dur", dict.fromkeys(IDS, "0.5"))
+    assert validate(data, read_data=True) == []
+    write_table(data / "reco2dur", dict.fromkeys(IDS, "0.7"))
     assert "reco2dur:1" in str(validate(data, read_data=True)[0])
 
 
