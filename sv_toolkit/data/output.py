@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sv_toolkit.data.data_dir import invert
 from sv_toolkit.data.forms import FORMS
 from sv_toolkit.data.skipped import SKIPPED
 from sv_toolkit.errors import DataError, OutputError
-from sv_toolkit.io.files import make_directory, remove_leftovers, remove_leftovers_of, whole_binary, write_text
+from sv_toolkit.io.files import make_directory, remove_leftovers, remove_leftovers_of, whole_binary, write_text, write_together
 from sv_toolkit.io.manifest import digest_of, is_finished, is_mark_of, read_manifest
 from sv_toolkit.io.tables import format_table, place
 from sv_toolkit.io.work import Work
@@ -81,12 +82,18 @@ def _is_done(out: Path, job: dict[str, Any]) -> bool:
 
 
 def _write(work: Work, texts: Mapping[str, str], counts: dict[str, int]) -> None:
+    """The old files go only when the new ones are all on the disk, and only need their names."""
     write_text(work.out / _STARTED, digest_of(work.job))
-    _remove_old(work.out)
     for folder in {(work.out / name).parent for name in texts}:
         remove_leftovers(make_directory(folder))
+    try:
+        write_together({work.out / name: texts[name] for name in sorted(texts)}, partial(_remove_old, work.out))
+    except OSError:
+        if read_manifest(work.out, NAME) is not None:  # what was there is as it was
+            (work.out / _STARTED).unlink(missing_ok=True)
+        raise
     for name in sorted(texts):
-        work.text(name, texts[name])
+        work.add(name)
     work.finish(counts)
     (work.out / _STARTED).unlink()
 

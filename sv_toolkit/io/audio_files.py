@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sv_toolkit.errors import AudioError, SvError, plain
-from sv_toolkit.io.audio_headers import Stream, check_length, check_mp3, not_audio, open_stream
+from sv_toolkit.io.audio_headers import check_length, check_mp3, not_audio
+from sv_toolkit.io.audio_stream import Stream, open_stream
+from sv_toolkit.io.audio_tails import is_mpeg
 
 FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF", "AU", "NIST", "MP3"}
 IN_ARCHIVES = (b"RIFF", b"fLaC")  # recordings that say how long they are; what follows them is another one
@@ -112,23 +114,46 @@ def opened_sound(handle: int, offset: int = 0) -> Iterator[Any]:
     if offset and stream.head[:4] not in IN_ARCHIVES:
         raise AudioError(f"no WAV or FLAC recording begins at byte {offset} of the archive; write archive and wav.scp again")
     patches = check_length(stream)
-    with _sound(stream, patches) as sound:
+    if is_mpeg(stream) and stream.head[:4] not in (b"RIFF", b"RF64"):
+        check_mp3(stream)
+    with _silenced(is_mpeg(stream)), _sound(stream, patches) as sound:
         if sound.format not in FORMATS:
             raise AudioError(
                 f"format {sound.format} is not supported, only {', '.join(sorted(FORMATS))}; convert it, for example with ffmpeg"
             )
         if not MIN_RATE <= sound.samplerate <= MAX_RATE:
             raise AudioError(f"sample rate {sound.samplerate} Hz in the header; rates from {MIN_RATE} to {MAX_RATE} Hz are possible")
-        if sound.format == "MP3":
+        if sound.format == "MP3" and not is_mpeg(stream):  # found by its decoder behind other bytes
             check_mp3(stream)
         if sound.frames == 0:
             raise AudioError("holds no samples")
         yield sound
 
 
+@contextlib.contextmanager
+def _silenced(is_needed: bool) -> Iterator[None]:
+    """Without what a decoder in C writes to the terminal (libmpg123 does, naming no file); our own errors are raised, not written."""
+    try:
+        kept = os.dup(2) if is_needed else -1
+    except OSError:  # there is no terminal, nor anything in its place
+        kept = -1
+    if kept < 0:
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def num_frames(sound: Any) -> int | None:
-    """Samples of a channel, None where the header does not say."""
-    return int(sound.frames) if sound.frames < _UNKNOWN else None
+    """Samples of a channel, None where the header does not say (MPEG sound in a WAV file: it counts the decoder's delay, or does not)."""
+    is_rough = sound.format in ("WAV", "WAVEX", "RF64") and sound.subtype.startswith("MPEG")
+    return int(sound.frames) if sound.frames < _UNKNOWN and not is_rough else None
 
 
 def not_finite(count: int, total: int) -> str:

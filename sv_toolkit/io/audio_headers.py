@@ -10,44 +10,16 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sv_toolkit.errors import AudioError
+from sv_toolkit.io.audio_stream import Stream
+from sv_toolkit.io.audio_tails import mp3_length_header, refuse_bytes_after, refuse_second_stream, refuse_tail
 
 STREAMED = 0x7FFFF000  # sizes from here on are what programs write that cannot go back to fill them in
 _SAMPLES_BY_BLOCK = (1, 3, 6, 7, 0xFFFE)  # WAV codings where one block is one sample: PCM, float, A-law, mu-law, extensible
-_HEAD = 4096
 _MAX_CHUNKS = 10_000
 _CONVERT = "convert it, for example: ffmpeg -i IN -ac 1 -ar 16000 OUT.wav"
 _CUT = "the file was cut: copy or download it again"
-
-
-@dataclass(frozen=True)
-class Stream:
-    """An open file, or a recording in an archive: handle, size in bytes from its first byte to the end of the file, first bytes.
-
-    Attributes:
-        base: where in the file it begins.
-    """
-
-    handle: int
-    size: int
-    head: bytes
-    base: int = 0
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes at `offset`."""
-        if offset + count <= len(self.head):
-            return self.head[offset : offset + count]
-        return os.pread(self.handle, count, self.base + offset)
-
-
-def open_stream(handle: int, size: int, base: int = 0) -> Stream:
-    """The stream of an open file of `size` bytes, or of the recording that begins at byte `base` of it."""
-    head, length = os.pread(handle, _HEAD, base), size - base
-    if base and head[:4] == b"RIFF" and len(head) >= 8:  # what follows a recording in an archive is the next one
-        length = min(length, 8 + int.from_bytes(head[4:8], "little"))
-    return Stream(handle, length, head, base)
 
 
 def check_length(stream: Stream) -> dict[int, bytes]:
@@ -57,7 +29,7 @@ def check_length(stream: Stream) -> dict[int, bytes]:
         Bytes to put in place of the file's own, by offset: the sizes that a streamed WAV leaves at zero.
 
     Raises:
-        AudioError: the file was cut; with the reason alone.
+        AudioError: the file was cut, or holds more sound than the header says; with the reason alone.
     """
     magic = stream.head[:4]
     if magic in (b"RIFF", b"RF64", b"RIFX"):
@@ -70,6 +42,8 @@ def check_length(stream: Stream) -> dict[int, bytes]:
         _check_sphere(stream)
     elif magic == b"OggS":
         _check_ogg(stream)
+    if magic in (b"OggS", b"fLaC") and not stream.base:  # in an archive, the next recording follows
+        refuse_second_stream(stream)
     return {}
 
 
@@ -79,11 +53,9 @@ def check_mp3(stream: Stream) -> None:
     Raises:
         AudioError: it does not; with the reason alone.
     """
-    start = 0
-    if stream.head[:3] == b"ID3":
-        start = 10 + sum(byte << shift for byte, shift in zip(stream.head[6:10], (21, 14, 7, 0)))
-    if not re.search(rb"Xing|Info|VBRI", stream.read(start, 1024)):
+    if not mp3_length_header(stream):
         raise AudioError(f"an MP3 file without its length (Xing header): nothing tells whether it is whole; {_CONVERT}")
+    refuse_second_stream(stream)
 
 
 def not_audio(head: bytes) -> str:
@@ -134,6 +106,8 @@ def _check_wav_data(stream: Stream, order: str, start: int, size: int, block: in
     there = stream.size - start
     if size == 0 and there > 0 and not _is_chunk_list(stream, order, start):
         return {4: struct.pack(order + "I", min(stream.size - 8, 0xFFFFFFFE)), start - 4: struct.pack(order + "I", min(there, 0xFFFFFFFE))}
+    if size < there and size < STREAMED:
+        refuse_tail(stream, start + size, order)
     if size <= there or STREAMED <= size <= 0xFFFFFFFF:
         return {}
     raise AudioError(truncated(size // block, there // block) if block else truncated(size, there, "bytes of sound"))
@@ -158,6 +132,8 @@ def _check_aiff(stream: Stream) -> None:
             there = stream.size - start
             if there < size < STREAMED:
                 raise AudioError(truncated(promised, max(there - 8, 0) * promised // max(size - 8, 1)))
+            if size < min(there, STREAMED):
+                refuse_tail(stream, start + size, ">")
             return
     raise AudioError(f"truncated: an AIFF file without its sound chunk; {_CUT}")
 
@@ -167,6 +143,8 @@ def _check_au(stream: Stream) -> None:
     start, size = struct.unpack(order + "II", stream.read(4, 8).ljust(8, b"\0"))
     if stream.size - start < size < STREAMED:
         raise AudioError(truncated(size, max(stream.size - start, 0), "bytes of sound"))
+    if size < STREAMED:
+        refuse_bytes_after(stream, start + size)
 
 
 def _check_sphere(stream: Stream) -> None:
@@ -181,6 +159,7 @@ def _check_sphere(stream: Stream) -> None:
     there = (stream.size - int(length)) // max(channels * width, 1)
     if there < count:
         raise AudioError(truncated(count, max(there, 0)))
+    refuse_bytes_after(stream, int(length) + count * channels * width)
 
 
 def _check_ogg(stream: Stream) -> None:

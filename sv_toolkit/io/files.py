@@ -14,7 +14,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -25,7 +25,6 @@ from sv_toolkit.errors import OutputError, plain
 FILE_MODE = 0o640  # voiceprints and speaker lists are personal data: never world-readable
 DIRECTORY_MODE = 0o750
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 without tab, delete, C1: the ones that drive terminals
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 BETWEEN_ATTEMPTS = 0.02  # seconds between two looks at a lock that another process holds
 
 
@@ -41,11 +40,53 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         try:
             yield text
             text.flush()
-        except UnicodeEncodeError as error:  # a name of a file that is not UTF-8: Python holds its bytes as surrogates
-            odd = plain(error.object[max(0, error.start - 40) : error.end + 10])
-            raise OutputError(f"{plain(path)}: is UTF-8 text, and a name that belongs in it is not: {odd}; rename that file") from None
+        except UnicodeEncodeError as error:
+            raise _no_utf8(path, error) from None
         finally:
             text.detach()
+
+
+def write_together(texts: Mapping[Path, str], before: Callable[[], None]) -> None:
+    """Write all of `texts` beside where they belong, call `before`, and only then put them in place.
+
+    What fails while they are written (a full disk) leaves all files as they were, and `before` is not called.
+    """
+    waiting: dict[Path, Path] = {}
+    try:
+        for path, text in texts.items():
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            waiting[path] = Path(temporary)
+            _fill(handle, path, text)
+        before()
+        for path, temporary_path in waiting.items():
+            temporary_path.replace(path)
+    except BaseException:
+        for temporary_path in waiting.values():
+            with contextlib.suppress(OSError):
+                temporary_path.unlink(missing_ok=True)
+        raise
+
+
+def _fill(handle: int, path: Path, text: str) -> None:
+    with io.BufferedWriter(_Named(handle, path)) as stream:
+        stream.write(_utf8(path, text))
+        stream.flush()
+        with _naming(path):
+            os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
+            os.fsync(stream.fileno())
+
+
+def _utf8(path: Path, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _no_utf8(path, error) from None
+
+
+def _no_utf8(path: Path, error: UnicodeEncodeError) -> OutputError:
+    """For a name of a file that is not UTF-8: Python holds its bytes as surrogates."""
+    odd = plain(error.object[max(0, error.start - 40) : error.end + 10])
+    return OutputError(f"{plain(path)}: is UTF-8 text, and a name that belongs in it is not: {odd}; rename that file")
 
 
 @contextlib.contextmanager
@@ -59,17 +100,40 @@ def whole_binary(path: Path) -> Iterator[BinaryIO]:
         raise OutputError(f"{plain(path)}: is not a regular file and will not be replaced")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with open(handle, "wb") as stream:
+        with io.BufferedWriter(_Named(handle, path)) as stream:
             yield stream
             stream.flush()
-            os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
-            os.fsync(stream.fileno())
+            with _naming(path):
+                os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
+                os.fsync(stream.fileno())
         Path(temporary).replace(path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
-            error.filename = str(path)  # a write does not know what it writes to
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path | str) -> Iterator[None]:
+    """Errors of the system in the block carry the name of the file: a read or a write does not know what it works on."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+class _Named(io.FileIO):
+    """A file to write to whose errors carry the name that it is going to have."""
+
+    def __init__(self, handle: int, path: Path) -> None:
+        super().__init__(handle, "wb")
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with _naming(self._path):
+            return super().write(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -188,14 +252,15 @@ def locked(directory: Path, wait: float = 0.0, may_share: Callable[[], bool] = l
     lock = _take_lock(path, directory, time.monotonic() + wait, may_share)
     _held_locks.add(lock.handle)
     try:
-        os.ftruncate(lock.handle, 0)
-        os.pwrite(lock.handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: who holds the lock is talk, that it is held is not
+            os.ftruncate(lock.handle, 0)
+            os.pwrite(lock.handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         if not lock.is_shared:
             remove_leftovers(directory)
         yield lock
     finally:
         if not lock.is_shared or _flock(lock.handle, fcntl.LOCK_EX):  # the last of several writers takes the name away
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # the name may stay: the lock goes with the handle
                 path.unlink()
         _held_locks.discard(lock.handle)
         os.close(lock.handle)
@@ -204,7 +269,13 @@ def locked(directory: Path, wait: float = 0.0, may_share: Callable[[], bool] = l
 def _take_lock(path: Path, directory: Path, deadline: float, may_share: Callable[[], bool]) -> Lock:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        is_alone = _flock(handle, fcntl.LOCK_EX)
+        try:
+            is_alone = _flock(handle, fcntl.LOCK_EX)
+        except OSError as error:  # ENOLCK: two writers at once would not notice each other
+            os.close(handle)
+            raise OutputError(
+                f"{plain(directory)}: the file system gives no lock ({error.strerror}); write to another one, or mount it with locks"
+            ) from None
         if not is_alone and not (may_share() and _flock(handle, fcntl.LOCK_SH)):
             holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(handle)
@@ -236,7 +307,7 @@ def _is_same_file(path: Path, handle: int) -> bool:
 def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of the file's bytes."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with open(path, "rb") as stream, _naming(path):
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sv_toolkit.errors import ConfigError
-from sv_toolkit.io.files import make_directory, whole_binary, write_text
+from sv_toolkit.io.files import make_directory, remove_leftovers_of, whole_binary, write_text
 from sv_toolkit.reporting.model_sections import embedding_section, identification_section, provenance_section, training_section
 from sv_toolkit.reporting.page import Chart, Section, isolated, page
 from sv_toolkit.reporting.provenance import Provenance
@@ -148,6 +148,8 @@ def write_charts(directory: Path, charts: Sequence[Chart], png: bool) -> int:
     draw = _rasterizer() if png else None
     make_directory(directory)
     for chart in charts:
+        for kind in ("svg", "png"):
+            remove_leftovers_of(directory / f"{chart.labels.name}.{kind}")
         write_text(directory / f"{chart.labels.name}.svg", f'<?xml version="1.0" encoding="UTF-8"?>\n{chart.svg}\n')
         if draw is not None:
             with whole_binary(directory / f"{chart.labels.name}.png") as stream:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from sv_toolkit import __version__
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.data.skipped import write_skipped
-from sv_toolkit.io.files import whole_binary, write_text
+from sv_toolkit.io.files import make_directory, remove_leftovers, whole_binary, write_text
 from sv_toolkit.io.manifest import Manifest, describe_file, write_manifest
 from sv_toolkit.models.store import Description, load_weights, make_network, save_model
 from sv_toolkit.training import resume
@@ -47,6 +47,7 @@ def publish(
     if progress.best_step:
         description.provenance["dev_eer"] = progress.best_eer
     save_model(folder, best, description)
+    remove_leftovers(make_directory(folder / "last"))
     save_model(folder / "last", last, description)
     with whole_binary(folder / "loss.safetensors") as stream:
         stream.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in trainer.loss.state_dict().items()}))

@@ -7,7 +7,7 @@ import pytest
 from sv_toolkit.data import output
 from sv_toolkit.data.output import write_new_files, write_output
 from sv_toolkit.errors import OutputError
-from sv_toolkit.io import work
+from sv_toolkit.io import files, work
 from sv_toolkit.io.files import locked
 
 TEXTS = {"utt2spk": "u1 s\n", "wav.scp": "u1 x.wav\n", "1/utt2spk": "u1 s\n"}
@@ -35,6 +35,24 @@ def test_other_work_is_refused_unless_it_may_be_overwritten(tmp_path):
     assert write_output(tmp_path / "out", TEXTS, JOB, {}, overwrite=True)
     write_output(tmp_path / "new", TEXTS, JOB, {}, overwrite=False)
     assert content(tmp_path / "out") == content(tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "1/utt2spk", "spk2utt"])
+def test_overwriting_that_fails_leaves_what_was_there(name, tmp_path, monkeypatch):
+    write_output(tmp_path / "out", {**TEXTS, "segments": "u1 u1 0 1\n"}, JOB, {}, overwrite=False)
+    before = content(tmp_path / "out")
+    write = files.os.fsync
+
+    def full(handle):
+        if files.os.readlink(f"/proc/self/fd/{handle}").rpartition("/")[2].startswith(f".{name.rpartition('/')[2]}."):
+            raise OSError(28, "No space left on device")
+        write(handle)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_output(tmp_path / "out", {**TEXTS, "spk2utt": "s u1\n"}, JOB, {}, overwrite=True)
+    assert str(caught.value.filename).endswith(name.rpartition("/")[2])
+    assert content(tmp_path / "out") == before
 
 
 def test_a_directory_with_foreign_files_is_left_alone(tmp_path):
@@ -65,8 +83,14 @@ def test_a_run_that_was_killed_is_finished_by_the_same_command(tmp_path, monkeyp
             raise KeyboardInterrupt
         path.write_text(text)
 
+    def dying_writes(texts, before):
+        before()
+        for path, text in texts.items():
+            dying_write(path, text)
+
     with monkeypatch.context() as patch:
         patch.setattr(output, "write_text", dying_write)
+        patch.setattr(output, "write_together", dying_writes)
         patch.setattr(work, "write_text", dying_write)
         patch.setattr(work, "write_manifest", lambda *_: dying_write(tmp_path / "out" / "data.manifest.json", "{}"))
         with pytest.raises(KeyboardInterrupt):

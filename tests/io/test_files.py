@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import hashlib
 import multiprocessing
@@ -291,3 +292,34 @@ def test_a_directory_whose_paths_no_table_can_hold_is_refused_before_it_is_made(
     with pytest.raises(OutputError, match="control characters"), locked(tmp_path / name):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_read_or_write_names_the_file(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files.os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        files.write_text(tmp_path / "x", "text")
+    assert caught.value.filename == str(tmp_path / "x") and names(tmp_path) == []
+
+
+def test_a_lock_whose_name_cannot_be_removed_does_not_spoil_what_was_written(tmp_path, monkeypatch):
+    def broken(self, missing_ok=False):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with locked(tmp_path):
+        (tmp_path / "x").write_text("done")
+        monkeypatch.setattr(Path, "unlink", broken)
+    monkeypatch.undo()
+    with locked(tmp_path):
+        assert (tmp_path / "x").read_text() == "done"
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with pytest.raises(OutputError, match="gives no lock .No locks available"), locked(tmp_path):
+        pass
