@@ -1,7 +1,8 @@
-"""How much of a voice a model hears through codecs: cosine between a recording and its copy, and EER of trials against copies.
+"""How much of a voice a model hears through codecs and noise: cosine between a recording and its copy, and EER of trials against copies.
 
 Copies of recordings of the corpus in `--corpus` (AN4's test speakers in `../shared/corpora` where it is there) are made with
-MP3 (about 45 kbit/s), Opus, Ogg Vorbis, G.711 (mu-law) and GSM 06.10 at 8 kHz, and a band limit as of a narrow-band mobile codec (300 to 3400 Hz).
+MP3 (about 45 kbit/s), Opus, Ogg Vorbis, G.711 (mu-law) and GSM 06.10 at 8 kHz, and a band limit as of a narrow-band mobile codec (300 to 3400 Hz);
+and with noise of ESC-10 (folds 4 and 5, which no recipe trains with) where it is there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from sv_toolkit.metrics.detection import equal_error_rate  # noqa: E402
 from sv_toolkit.models.ready import model_folder  # noqa: E402
 
 RATE = 16_000
-CORPUS = Path(__file__).resolve().parents[2] / "shared/corpora/an4/wav/an4test_clstk"
+CORPORA = Path(__file__).resolve().parents[2] / "shared/corpora"
+CORPUS, NOISE = CORPORA / "an4/wav/an4test_clstk", CORPORA / "noise_esc10"
 
 
 def copied(samples: np.ndarray, name: str, level: float | None = None) -> np.ndarray:
@@ -46,6 +48,16 @@ def narrow_band(samples: np.ndarray) -> np.ndarray:
     return soxr.resample(coarse.astype(np.float32), 8000, RATE)
 
 
+def noisy(samples: np.ndarray, snr: float) -> np.ndarray:
+    """A waveform with a recording of noise at `snr` dB; which one follows from the waveform."""
+    files = sorted(path for path in NOISE.glob("*/*") if path.name[:1] in "45")
+    rng = np.random.default_rng(len(samples))
+    noise, rate = soundfile.read(files[int(rng.integers(len(files)))], dtype="float32")
+    noise = soxr.resample(noise if noise.ndim == 1 else noise[:, 0], rate, RATE)
+    noise = np.resize(noise, len(samples)) + 1e-5 * rng.standard_normal(len(samples)).astype(np.float32)
+    return samples + noise * np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * np.float32(10 ** (-snr / 20))
+
+
 COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "MP3": lambda x: copied(x, "mp3", 0.8),
     "Opus": lambda x: copied(x, "opus"),
@@ -54,6 +66,8 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "GSM, 8 kHz": lambda x: copied(x, "gsm"),
     "300-3400 Hz, 8 kHz": narrow_band,
 }
+if NOISE.is_dir():
+    COPIES |= {"noise, 20 dB": lambda x: noisy(x, 20), "noise, 10 dB": lambda x: noisy(x, 10)}
 
 
 def main() -> None:

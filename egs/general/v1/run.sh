@@ -4,7 +4,7 @@
 #
 #   ./run.sh --corpora /corpora                     everything; /corpora holds an4, speech_commands, ... (see below)
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
-#   ./run.sh --stage 4 --train-config conf/ecapa.toml --exp exp/ecapa --system ECAPA-TDNN    another network
+#   ./run.sh --stage 4 --train-config mine.toml --codecs-config none --exp exp/mine --system "My network"    another one
 #   ./run.sh --stage 9 --publish ../../../sv_toolkit/ready    put the model where the package takes it from
 set -euo pipefail
 
@@ -21,6 +21,7 @@ device=auto   # where to train: auto, cpu, cuda or mps
 seed=0        # seed of the training
 num_voices=300 # synthetic voices to train with
 train_config= # training configuration [default: conf/lstm.toml of the recipe]
+codecs_config= # how that training goes on with copies through codecs, or none [default: conf/codecs.toml of the recipe]
 system="GE2E LSTM" # what the rows of results call it
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 publish=      # folder that the model is copied to in the last stage [default: none]
@@ -32,9 +33,11 @@ cmd=          # job runner [default: what cmd.sh says]
 # shellcheck source=../../../utils/stages.sh
 . stages.sh
 train_config=${train_config:-$RECIPE/conf/lstm.toml}
+codecs_config=${codecs_config:-$RECIPE/conf/codecs.toml}
 results=${results:-$RECIPE/RESULTS.md}
 features=$RECIPE/conf/features.toml
 sources="readers an4 arabic keywords" # those with speed copies; synthetic voices have none
+coded="readers an4" # those with copies through codecs
 
 if should_run 0 "Prepare the data directories"; then
   if [ -z "$corpora" ]; then refuse "--corpora names the folder of the corpora; README.md of this recipe says where each comes from"; fi
@@ -51,16 +54,19 @@ if should_run 0 "Prepare the data directories"; then
   done
 fi
 
-if should_run 1 "Slower and faster copies of the training speakers; noise and rooms"; then
+if should_run 1 "Copies of the training speakers: slower, faster, through codecs; noise and rooms"; then
   need "$data/readers/train/wav.scp" 0
   for name in $sources; do
     sv-perturb-speed --factor 0.9 --factor 1.1 --include-original "$data/$name/train" "$data/$name/train_sp"
+  done
+  for name in $coded; do
+    job "$exp/log/codecs_$name.log" make_codec_copies --nj "$nj" "$data/$name/train" "$data/$name/codecs"
   done
   noise_to "$data/noise" --folds "1 2 3"
   make_rooms "$data/rooms"
 fi
 
-training="readers/train_sp an4/train_sp arabic/train_sp keywords/train_sp synthetic/train"
+training="readers/train_sp an4/train_sp arabic/train_sp keywords/train_sp synthetic/train readers/codecs an4/codecs"
 held_out="readers/dev readers/halves readers/short an4/dev keywords/dev" # pieces of readers are 2.4, 6 and 1.6 s long
 tests="an4/test keywords/test synthetic/test"
 
@@ -78,12 +84,20 @@ if should_run 3 "Voice activity"; then
   done
 fi
 
-if should_run 4 "Train"; then
+if should_run 4 "Train, then go on with copies through codecs"; then
   need "$data/an4/test/vad.scp" 3
+  common=(--train "arabic:$data/arabic/train_sp" --train "synthetic:$data/synthetic/train" --train "keywords:$data/keywords/train_sp"
+    --valid "readers:$data/readers/dev" --valid "an4:$data/an4/dev" --valid "keywords:$data/keywords/dev"
+    --noise "$data/noise" --reverb "$data/rooms" --seed "$seed" --device "$device" --threads "$threads")
+  first=$exp
+  if [ "$codecs_config" != none ]; then first=$exp/first; fi
   job "$exp/log/train.log" sv-train --config "$train_config" --train "readers:$data/readers/train_sp" --train "an4:$data/an4/train_sp" \
-    --train "arabic:$data/arabic/train_sp" --train "synthetic:$data/synthetic/train" --train "keywords:$data/keywords/train_sp" \
-    --valid "readers:$data/readers/dev" --valid "an4:$data/an4/dev" --valid "keywords:$data/keywords/dev" \
-    --noise "$data/noise" --reverb "$data/rooms" --seed "$seed" --device "$device" --threads "$threads" "$exp"
+    "${common[@]}" "$first"
+  if [ "$codecs_config" != none ]; then
+    for name in $coded; do sv-combine-data "$data/$name/both" "$data/$name/train_sp" "$data/$name/codecs"; done
+    job "$exp/log/train_codecs.log" sv-train --config "$codecs_config" --init "$first" --train "readers:$data/readers/both" \
+      --train "an4:$data/an4/both" "${common[@]}" "$exp"
+  fi
 fi
 
 if should_run 5 "Extract d-vectors, and the untrained control of the tests"; then
