@@ -276,7 +276,7 @@ def test_damaged_text_is_refused(corpus, text):
     corpus.refused("spk1-u3", "damaged|truncated|not a Kaldi record|unknown")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_gives_an_array_of_the_right_kind_or_an_archive_error(corpus, data):
     matrix = next(iter(corpus.matrices.values()))
@@ -297,7 +297,7 @@ def test_any_damage_gives_an_array_of_the_right_kind_or_an_archive_error(corpus,
             assert str(error).isprintable()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_read_in_order_give_arrays_or_an_archive_error(tmp_path, data):
     path = tmp_path / "x.ark"

@@ -199,7 +199,7 @@ def test_paths_are_escaped_in_messages(tmp_path):
     assert "a\\x1b[31m\\n.wav: No such file" in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_gives_a_waveform_or_an_audio_error(make, data):
     _, form, coding = data.draw(st.sampled_from(CODINGS))

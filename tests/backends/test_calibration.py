@@ -62,7 +62,7 @@ def test_on_scores_it_has_not_seen_costs_are_within_a_tenth_of_the_best(rng, kin
         assert actual_dcf(target, nontarget, OperatingPoint(prior)) < 1.1 * min_dcf(target, nontarget, OperatingPoint(prior))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
 def test_stretched_and_shifted_scores_have_the_same_ratios(scale, shift):
     scores, is_target = simulated(np.random.default_rng(1), "equal", 50, 300)

@@ -65,7 +65,7 @@ def test_scores_of_unequal_spread_lose_less_with_two_slopes(rng):
     assert costs[True] < 1.04 < 1.05 < costs[False]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
 def test_stretched_and_shifted_scores_have_the_same_ratios(scale, shift):
     scores, is_target = spread(np.random.default_rng(1), 50, 300)

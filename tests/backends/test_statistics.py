@@ -40,7 +40,7 @@ def test_statistics_agree_with_their_definition(block, monkeypatch):
     assert (stats.num_utterances, stats.num_speakers, stats.dim, stats.within_freedom) == (53, 4, 3, 49)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), size=st.integers(2, 40), cut=st.floats(0, 1))
 def test_statistics_of_two_parts_sum_to_those_of_the_whole(seed, size, cut):
     vectors, speakers = labelled(seed, size)

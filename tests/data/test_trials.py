@@ -29,7 +29,7 @@ def pairs_of(read: Trials):
 
 
 @given(entries=PAIRS, with_labels=st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_written_is_read_back_in_its_order(tmp_path_factory, entries, with_labels):
     path = tmp_path_factory.mktemp("t") / "trials"
     write_trials(path, make(list(entries), list(entries.values()) if with_labels else None, path))
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back_in_its_order(tmp_path_factory, entries, wi
 
 
 @given(entries=PAIRS, seed=st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_hash_is_that_of_the_sorted_lines_whatever_their_order(entries, seed):
     order = np.random.default_rng(seed).permutation(len(entries))
     pairs, labels = list(entries), list(entries.values())
@@ -54,7 +54,7 @@ def test_the_hash_is_that_of_the_sorted_lines_whatever_their_order(entries, seed
 
 
 @given(entries=PAIRS, seed=st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_scores_are_joined_by_the_pair(tmp_path_factory, entries, seed):
     path = tmp_path_factory.mktemp("t")
     rng = np.random.default_rng(seed)
@@ -164,7 +164,7 @@ def test_places_of_ids_are_known(tmp_path):
 
 
 @given(codes=st.lists(st.integers(0, 8), max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_repeated_numbers_are_those_seen_before(codes):
     expected = [i for i, code in enumerate(codes) if code in codes[:i]]
     assert repeated(np.array(codes, np.int64)).tolist() == expected

@@ -37,7 +37,7 @@ def slow_sliding(features, window, min_window, center, variance):
     return np.array(rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_frames=st.integers(1, 60),
     window=st.integers(1, 40),
@@ -52,7 +52,7 @@ def test_sliding_agrees_with_the_loop(num_frames, window, min_window, center, va
     assert sliding_cmvn(features, window, min_window, center, variance) == pytest.approx(expected, abs=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(num_frames=st.integers(1, 400), window=st.integers(1, 300), min_window=st.integers(1, 300), center=st.booleans())
 def test_every_window_holds_its_frame(num_frames, window, min_window, center):
     start, stop = sliding_windows(num_frames, window, min_window, center)

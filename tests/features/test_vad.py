@@ -51,7 +51,7 @@ def slow_energy_vad(energy, config):
     return decisions
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     energy=st.lists(st.integers(-40, 100), min_size=1, max_size=50),
     threshold=st.integers(0, 40),

@@ -44,7 +44,7 @@ def edit_scp(path, change):
     path.write_text("".join(change(line) + "\n" for line in path.read_text().splitlines()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays=st.dictionaries(KEYS, ARRAYS, min_size=1, max_size=5))
 def test_what_is_written_is_read_in_order_and_exactly(arrays, tmp_path_factory):
     directory = tmp_path_factory.mktemp("ark")
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_in_order_and_exactly(arrays, tmp_path_factory):
         assert np.array_equal(back[key], array)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays=st.dictionaries(KEYS, ARRAYS, min_size=1, max_size=5))
 def test_random_access_gives_the_same_as_float32(arrays, tmp_path_factory):
     directory = tmp_path_factory.mktemp("ark")
@@ -128,7 +128,7 @@ def test_column_compression_is_exact_to_a_code_of_its_quarter(tmp_path, rng):
     assert (np.abs(back - matrix).max(axis=0) <= coarsest + 2 * np.ptp(matrix) / 65535).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrix=hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.floats(-1e4, 1e4, width=32)))
 @pytest.mark.parametrize("compression", ["CM", "CM2", "CM3"])
 def test_compressed_values_stay_in_the_range_of_the_matrix(matrix, compression, tmp_path_factory):

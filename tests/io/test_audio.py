@@ -52,7 +52,7 @@ def test_a_segment_is_a_slice_of_the_recording(make, name, seek_to):
     assert np.array_equal(read(path, start=start, end=end), whole[round(start * RATE) : round((end or 1.0) * RATE)])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ends=st.tuples(st.integers(0, RATE), st.integers(0, RATE)).filter(lambda ends: ends[0] != ends[1]))
 def test_any_segment_of_a_flac_is_a_slice_of_the_recording(make, ends):
     path = make("a.flac")

@@ -34,7 +34,7 @@ def wav(values, rate=16_000, **options):
     return file.getvalue()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=4, max_size=300), st.lists(st.integers(1, 40), min_size=1, max_size=5))
 def test_raw_samples_do_not_depend_on_the_pieces_and_an_odd_byte_is_dropped(data, sizes):
     data = b"\0" + data

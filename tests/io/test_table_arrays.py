@@ -29,7 +29,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(table_arrays, "PIECE", 16)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(files)
 @example(b"a x\nb y")
 @example(b"a x\na y\n")
@@ -54,7 +54,7 @@ def test_arrays_hold_what_the_slow_reader_finds_or_leave_the_file_to_it(tmp_path
         assert words == sorted(set(words), key=str.encode)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ids, st.data())
 def test_clean_tables_are_read_by_the_fast_way(tmp_path_factory, keys, data):
     path = tmp_path_factory.mktemp("t") / "utt2spk"

@@ -23,7 +23,7 @@ def written(tmp_path: Path, data: bytes, name: str = "wav.scp") -> Path:
 
 
 @given(entries=st.dictionaries(WORD, VALUE, min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, entries: dict[str, str]) -> None:
     path = tmp_path_factory.mktemp("table") / "wav.scp"
     write_table(path, entries)
@@ -31,7 +31,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 
 
 @given(entries=st.dictionaries(WORD, VALUE, min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_order_written_is_the_order_of_the_utf8_bytes(entries: dict[str, str]) -> None:
     keys = [line.split(b" ")[0] for line in format_table(entries).encode().splitlines()]
     assert keys == sorted(key.encode() for key in entries)
@@ -53,7 +53,7 @@ def test_the_order_written_is_that_of_sort_in_the_c_locale(tmp_path: Path) -> No
     least=st.integers(1, 3),
     most=st.none() | st.integers(3, 4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_quick_pass_and_the_careful_one_agree(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, least: int, most: int | None
 ) -> None:

@@ -73,7 +73,7 @@ def test_far_away_frames_have_posteriors_too(rng):
     assert np.isfinite(log_likelihood).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(0, 0.49), st.integers(1, 60))
 def test_pruned_posteriors_add_up_and_keep_what_was_large(seed, least, num_components):
     posteriors = np.random.default_rng(seed).dirichlet(np.full(num_components, 0.3), size=5)

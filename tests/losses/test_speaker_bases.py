@@ -19,7 +19,7 @@ def double_sum(bases):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(num_speakers=st.integers(2, 9), dim=st.integers(1, 6), seed=st.integers(0, 10**6))
 def test_closed_form_agrees_with_the_double_sum(num_speakers, dim, seed):
     bases = torch.randn(num_speakers, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -21,7 +21,7 @@ def histogram(target, nontarget):
     return found
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sides, sides)
 def test_bounds_hold_the_exact_error_rate(target, nontarget):
     found, exact = histogram(target, nontarget).equal_error_rate(), equal_error_rate(target, nontarget)
@@ -29,7 +29,7 @@ def test_bounds_hold_the_exact_error_rate(target, nontarget):
     assert found.low - 1e-12 <= found.value <= found.high + 1e-12
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sides, sides, st.sampled_from([*COSTS.values(), (OperatingPoint(0.5),)]))
 def test_bounds_hold_the_exact_detection_cost(target, nontarget, points):
     found, exact = histogram(target, nontarget).min_dcf(points), min_dcf(target, nontarget, points)

@@ -64,7 +64,7 @@ def test_every_architecture_is_tested_here():
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), extra=st.integers(0, 9))
 def test_a_padded_batch_gives_the_embeddings_of_single_utterances(name, options, lengths, extra):
     network = small(name, **options)

@@ -147,7 +147,7 @@ def test_nothing_to_draw_is_refused(draw):
         draw()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(finite, finite), min_size=1, max_size=20), st.text(max_size=200))
 def test_any_finite_numbers_and_any_name_make_an_image(points, name):
     x, y = np.array(sorted(points)).T

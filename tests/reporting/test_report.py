@@ -207,7 +207,7 @@ def test_hostile_ids_and_names_stay_text(rng):
         ET.fromstring(chart.svg)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.text(min_size=1, max_size=40), key=st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and " " not in text)
 )

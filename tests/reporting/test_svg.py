@@ -33,7 +33,7 @@ from sv_toolkit.reporting.svg import (
 EVIL = ["<script>alert(1)</script>", "\"'&<>", "]]>", "--><b>", "a\u202eb", "\x00\x1b[31m\x7f", "\ud800", "مكبر", "x" * 100_000, "é̶̢̛"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60) | st.sampled_from(EVIL))
 def test_an_element_says_what_was_put_in_and_is_one_element(text):
     made = tag("b", text, title=text)

@@ -60,7 +60,7 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize("table", LOSSES, ids=str)
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(chunk=st.integers(1, 14))
 def test_chunks_of_any_size_give_the_gradient_of_the_whole(table, chunk):
     whole = gradient(table, SPEAKERS * UTTERANCES, Processes())

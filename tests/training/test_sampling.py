@@ -37,7 +37,7 @@ def draw(examples, config, seed, step):
     return draw_batch(examples, config, np.random.default_rng([seed, step]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(2, 7), min_size=2, max_size=9), st.integers(0, 10_000), st.data())
 def test_a_batch_draws_speakers_and_utterances_without_replacement(counts, step, data):
     config = BatchConfig(data.draw(st.integers(2, len(counts))), data.draw(st.integers(2, min(counts))), 10, 20)

@@ -154,7 +154,7 @@ def test_ids_are_never_file_names(speaker, tmp_path, rng):
     assert list(read_store(tmp_path / "store").speakers) == ["other"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=12))
 def test_an_id_that_is_taken_stands_in_a_line_of_text_unharmed(speaker):
     try:
