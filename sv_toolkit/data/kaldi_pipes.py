@@ -56,11 +56,11 @@ def _command(key: str, value: str, speed: float) -> str:
             f"recording {plain(key, 80)}: lies in an archive ({shown(value)}), which no pipe can speed up; write it to a file first"
         )
     kind, path = PurePath(value).suffix.lower(), shlex.quote(value)
+    if kind == ".flac":  # not every sox reads it
+        return f"flac -c -d -s {path} |" + ("" if speed == 1 else f" sox -t wav - {effect}")
     if speed != 1:
         return f"sox {path} {effect}"
-    if kind == ".wav":
-        return value
-    return f"flac -c -d -s {path} |" if kind == ".flac" else f"sox {path} -t wav - |"
+    return value if kind == ".wav" else f"sox {path} -t wav - |"
 
 
 def _shortened(value: str, speeds: Mapping[str, float]) -> str:

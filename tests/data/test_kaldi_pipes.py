@@ -22,6 +22,7 @@ def tables(wav, speed=None, **others):
     [
         ("a.wav", None, "a.wav"),
         ("a b.flac", None, "flac -c -d -s 'a b.flac' |"),
+        ("a.flac", "0.9", "flac -c -d -s a.flac | sox -t wav - -t wav - speed 0.9 |"),
         ("a.mp3", None, "sox a.mp3 -t wav - |"),
         ("a.wav", "0.9", "sox a.wav -t wav - speed 0.9 |"),
         ("cat a.wav |", "1.1", "cat a.wav | sox -t wav - -t wav - speed 1.1 |"),
