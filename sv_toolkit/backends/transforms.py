@@ -100,6 +100,13 @@ class WhitenConfig:
         require_weight(self.shrinkage)
 
 
+def _way_out(covariance: np.ndarray, shrinkage: float | None, which: str) -> str:
+    """What helps where a covariance has not the full rank; a shrinkage that was given, or chosen, cannot fill one of zeros."""
+    if not covariance.any():
+        return f"{which} are equal: is one listed under several ids?"
+    return "take more utterances" + (", or a shrinkage above 0" if shrinkage == 0 else "")
+
+
 class Whiten(AffineTransform):
     """Center, and make the total covariance of the training utterances the identity."""
 
@@ -114,7 +121,7 @@ class Whiten(AffineTransform):
         if len(values) < stats.dim:
             raise DataError(
                 f"whitening {stats.dim} dimensions: the covariance of {stats.num_utterances} utterances has rank {len(values)}; "
-                "take more utterances, or a shrinkage above 0"
+                f"{_way_out(covariance, self.config.shrinkage, 'all vectors')}"
             )
         scaled = vectors / np.sqrt(values)
         self.mean_, self.projection_ = stats.mean, scaled @ vectors.T if self.config.kind == "zca" else scaled.T
@@ -159,7 +166,7 @@ class Lda(AffineTransform):
         if len(values) < stats.dim:
             raise DataError(
                 f"LDA of {stats.dim} dimensions: the within-speaker covariance of {stats.num_utterances} utterances of "
-                f"{stats.num_speakers} speakers has rank {len(values)}; take more utterances, or a shrinkage above 0"
+                f"{stats.num_speakers} speakers has rank {len(values)}; {_way_out(within, self.config.shrinkage, 'the vectors of each speaker')}"
             )
         sphering = (vectors / np.sqrt(values)).T
         ratios, directions = positive_eigh(sphering @ (stats.between_scatter / stats.num_utterances) @ sphering.T)

@@ -182,3 +182,11 @@ def test_both_covariances_become_diagonal_together(rng):
     np.testing.assert_allclose(transform @ between @ transform.T, np.diag(psi), atol=1e-10)
     np.testing.assert_allclose(transform @ inverse, np.eye(DIM), atol=1e-10)
     assert np.all(psi[2:] < 1e-10)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.5, None])
+def test_equal_vectors_of_a_speaker_are_named_and_no_shrinkage_is_advised(rng, shrinkage):
+    vectors, speakers = np.repeat(rng.normal(size=(6, 4)), 2, axis=0), np.repeat(list("abcdef"), 2)
+    with pytest.raises(DataError, match="the vectors of each speaker are equal") as caught:
+        Lda(LdaConfig(shrinkage=shrinkage)).fit(vectors, speakers)
+    assert "shrinkage above" not in str(caught.value)
