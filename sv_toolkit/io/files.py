@@ -252,7 +252,7 @@ def locked(directory: Path, wait: float = 0.0, may_share: Callable[[], bool] = l
     lock = _take_lock(path, directory, time.monotonic() + wait, may_share)
     _held_locks.add(lock.handle)
     try:
-        with contextlib.suppress(OSError):  # a full disk: who holds the lock is talk, that it is held is not
+        with contextlib.suppress(OSError):  # a full disk: the name of the holder is for messages only
             os.ftruncate(lock.handle, 0)
             os.pwrite(lock.handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         if not lock.is_shared:
