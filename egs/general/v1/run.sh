@@ -22,6 +22,7 @@ seed=0        # seed of the training
 num_voices=300 # synthetic voices to train with
 train_config= # training configuration [default: conf/lstm.toml of the recipe]
 codecs_config= # how that training goes on with copies through codecs, or none [default: conf/codecs.toml of the recipe]
+calibrate_on="readers/dev readers/halves readers/short an4/dev keywords/dev" # lists of speakers that trained nothing
 system="GE2E LSTM" # what the rows of results call it
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
 publish=      # folder that the model is copied to in the last stage [default: none]
@@ -119,10 +120,10 @@ fi
 if should_run 7 "Calibrate on held-out speakers of sentences and keywords, with durations as a measure of quality"; then
   need "$exp/an4/dev/scores" 6
   mkdir -p "$exp/calibration"
-  for name in $held_out; do cat "$data/$name/trials"; done >"$exp/calibration/trials"
-  for name in $held_out; do cat "$exp/$name/scores"; done >"$exp/calibration/scores"
-  for name in $held_out; do cat "$data/$name/utt2num_frames"; done | LC_ALL=C sort >"$exp/calibration/utt2num_frames"
-  for name in $held_out; do cat "$data/$name/utt2spk"; done | LC_ALL=C sort >"$exp/calibration/utt2spk"
+  for name in $calibrate_on; do cat "$data/$name/trials"; done >"$exp/calibration/trials"
+  for name in $calibrate_on; do cat "$exp/$name/scores"; done >"$exp/calibration/scores"
+  for name in $calibrate_on; do cat "$data/$name/utt2num_frames"; done | LC_ALL=C sort >"$exp/calibration/utt2num_frames"
+  for name in $calibrate_on; do cat "$data/$name/utt2spk"; done | LC_ALL=C sort >"$exp/calibration/utt2spk"
   awk '{ print $1, ($2 + 1.5) / 100 }' "$exp/calibration/utt2num_frames" >"$exp/calibration/utt2dur" # frames of 25 ms every 10 ms
   sv-calibrate "$exp/calibration/trials" "$exp/calibration/scores" --model "$exp" --utt2num-frames "$exp/calibration/utt2num_frames" \
     --prior 0.05
