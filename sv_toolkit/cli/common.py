@@ -251,7 +251,7 @@ class ModelFolder(click.Path):
 
         folder = model_folder(Path(str(super().convert(value, param, ctx))))
         if str(value) == NAME and ctx is not None and not ctx.resilient_parsing:
-            click.echo(f"{ctx.info_name}: the ready model {folder.name} is used (sv-info {NAME}); --model names another", err=True)
+            click.echo(f"{ctx.info_name}: the ready model is used (sv-info {NAME}); --model names another", err=True)
         return folder
 
 

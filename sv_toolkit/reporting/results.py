@@ -229,7 +229,9 @@ def warn(trials: Trials, scores: np.ndarray, results: Results) -> None:
     if scores.min() == scores.max():
         logger.warning("all scores are equal (%g): they tell nothing apart", scores[0])
     is_target = both_kinds(trials)
-    if scores[is_target].mean() < scores[~is_target].mean() and evaluation.eer is not None and evaluation.eer.value > 0.5:
+    with np.errstate(over="ignore"):  # finite scores can have an infinite sum
+        is_lower = scores[is_target].mean() < scores[~is_target].mean()
+    if is_lower and evaluation.eer is not None and evaluation.eer.value > 0.5:
         logger.warning(
             "scores of targets are lower than those of nontargets: are they distances, or are the labels swapped? A score has to be"
             " higher where it is one speaker; for distances, write their negatives"

@@ -44,7 +44,7 @@ def data(tmp_path):
 def test_copies_are_valid_utterances_of_the_same_speakers(run, tmp_path, data):
     result = run("make_codec_copies", "--seed", "3", "--nj", "1", "data", "out")
     assert result.returncode == 0, result.stderr
-    assert validate(tmp_path / "out", read_data=True) == []
+    assert ["sample rates" in problem.what for problem in validate(tmp_path / "out", read_data=True)] == [True]  # telephones' and others
     copies = DataDir.read(tmp_path / "out")
     assert {key.rpartition("-")[0]: speaker for key, speaker in copies.utt2spk.items()} == dict(DataDir.read(data).utt2spk)
     for one in copies.utterances():

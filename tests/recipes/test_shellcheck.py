@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IGNORED = {".venv", ".git", "data", "exp", "build", "dist", "node_modules"}
 SHELL = sorted(
     path
-    for folder in ("*.sh", ".ci/*", "utils/*", "tests/cluster/*.sh", "egs/*/*/*.sh")
+    for folder in ("*.sh", ".ci/*", "utils/*", "tests/*/*.sh", "egs/*/*/*.sh")
     for path in ROOT.glob(folder)
     if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/sh")))
 )
