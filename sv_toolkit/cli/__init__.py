@@ -40,6 +40,7 @@ COMMANDS = {
     "sv-fuse": "fuse",
     "sv-report": "report",
     "sv-tabulate": "tabulate",
+    "sv-import": "import_model",
     "sv-info": "info",
     "sv-export": "export",
 }

@@ -23,6 +23,7 @@ from sv_toolkit.export.options import ExportOptions, FrontEnd, find_front_end
 from sv_toolkit.export.vad import voiced_frames
 from sv_toolkit.io.files import make_directory, regular_file, remove_leftovers_of, whole_binary
 from sv_toolkit.models.network import SpeakerNetwork
+from sv_toolkit.models.onnx_graph import OnnxGraph
 from sv_toolkit.models.store import Description, load_model, model_digest
 
 LARGEST = 2**31 - 2**20  # bytes of a protobuf message, with some room
@@ -39,6 +40,8 @@ def export_model(model: Path, out: Path, options: ExportOptions, recordings: tup
         OutputError: `out` is there already and is something else.
     """
     network, description = load_model(model)
+    if isinstance(network, OnnxGraph):
+        raise ModelError(f"{plain(model)}: was imported from an ONNX file; give that file to other programs")
     front_end = find_front_end(description, model, options)
     content = build_model(network, description, model_digest(model), front_end, options.with_lengths)
     is_there = _already_there(out, content, overwrite)

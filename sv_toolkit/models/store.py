@@ -20,7 +20,7 @@ from sv_toolkit.errors import ConfigError, ModelError, examples, plain
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.io.described import Keeper
 from sv_toolkit.models.network import SpeakerNetwork
-from sv_toolkit.models.registry import architecture_entry
+from sv_toolkit.models.registry import stored_entry
 
 MAX_FEATURE_DIM = 1 << 20
 
@@ -81,7 +81,7 @@ class Description:
 
 def make_network(description: Description) -> SpeakerNetwork:
     """A network with fresh weights."""
-    config_class, module_class = architecture_entry(description.architecture)
+    config_class, module_class = stored_entry(description.architecture)
     return module_class(description.feature_dim, build(config_class, description.network, f"[network] of {description.architecture}"))
 
 

@@ -1,0 +1,7 @@
+"""Models of other programs, made into model folders: one module for each kind of source, named in `IMPORTERS`."""
+
+from __future__ import annotations
+
+from sv_toolkit.models.importing.onnx_graph import import_onnx
+
+IMPORTERS = {"onnx": import_onnx}
