@@ -51,6 +51,11 @@ class GruLayer(nn.Module):
     With B the sequence-wise batch normalisation (its shift is the bias) and f the activation:
     update z = sigmoid(B(W_z x) + U_z h), reset r = sigmoid(B(W_r x) + U_r h),
     candidate c = f(B(W_c x) + r * (U_c h)), new h = z * h + (1 - z) * c.
+
+    This is a reference implementation: a Python loop over frames, a few kernels for each, bound on a GPU by their launches.
+    cuDNN's cell has tanh only, so it cannot compute the paper's clipped rectifier.  The tanh form is that cell's equation,
+    but a cell fed with normalised inputs needs an identity matrix in place of W, and on a CPU that product made a layer of
+    256 cells 1.4 to 1.6 times slower than this loop.
     """
 
     def __init__(self, input_size: int, hidden_size: int, activation: str) -> None:
