@@ -54,9 +54,9 @@ def write_together(texts: Mapping[Path, str], before: Callable[[], None]) -> Non
     waiting: dict[Path, Path] = {}
     try:
         for path, text in texts.items():
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-            waiting[path] = Path(temporary)
-            _fill(handle, path, text)
+            handle, waiting[path] = _temporary_beside(path)
+            with _filled(handle, path) as stream:
+                stream.write(_utf8(path, text))
         before()
         for path, temporary_path in waiting.items():
             temporary_path.replace(path)
@@ -67,9 +67,19 @@ def write_together(texts: Mapping[Path, str], before: Callable[[], None]) -> Non
         raise
 
 
-def _fill(handle: int, path: Path, text: str) -> None:
+def _temporary_beside(path: Path) -> tuple[int, Path]:
+    """Handle and name of a new file beside its target, so that the rename never crosses a file system."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode) and not path.is_symlink():
+        raise OutputError(f"{plain(path)}: is not a regular file and will not be replaced")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    return handle, Path(temporary)
+
+
+@contextlib.contextmanager
+def _filled(handle: int, path: Path) -> Iterator[BinaryIO]:
+    """The stream of a temporary file for `path`; when the block ends its bytes are on the disk, with the mode of a finished file."""
     with io.BufferedWriter(_Named(handle, path)) as stream:
-        stream.write(_utf8(path, text))
+        yield stream
         stream.flush()
         with _naming(path):
             os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
@@ -91,25 +101,16 @@ def _no_utf8(path: Path, error: UnicodeEncodeError) -> OutputError:
 
 @contextlib.contextmanager
 def whole_binary(path: Path) -> Iterator[BinaryIO]:
-    """Write bytes that appear at `path` only when the block ends without an error.
-
-    The temporary file stands beside its target, so that the rename never crosses a file system.
-    """
+    """Write bytes that appear at `path` only when the block ends without an error."""
     path = Path(path)
-    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode) and not path.is_symlink():
-        raise OutputError(f"{plain(path)}: is not a regular file and will not be replaced")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, temporary = _temporary_beside(path)
     try:
-        with io.BufferedWriter(_Named(handle, path)) as stream:
+        with _filled(handle, path) as stream:
             yield stream
-            stream.flush()
-            with _naming(path):
-                os.fchmod(stream.fileno(), FILE_MODE & ~current_umask())
-                os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 

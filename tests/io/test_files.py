@@ -323,3 +323,12 @@ def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", no_locks)
     with pytest.raises(OutputError, match="gives no lock .No locks available"), locked(tmp_path):
         pass
+
+
+def test_files_written_together_do_not_replace_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "b")
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OutputError, match="b: is not a regular file and will not be replaced"):
+        files.write_together({tmp_path / "a": "new", tmp_path / "b": "new"}, (tmp_path / "a").unlink)
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
