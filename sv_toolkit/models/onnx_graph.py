@@ -98,10 +98,7 @@ def run_graph(session: Any, frames: np.ndarray, config: OnnxGraphConfig) -> np.n
     Raises:
         ModelError: it cannot run, or gives another shape or numbers that are not finite.
     """
-    try:
-        found = session.run([config.output], {config.input: np.ascontiguousarray(frames)})[0]
-    except Exception as error:  # ONNX Runtime's own exceptions share no other class
-        raise ModelError(f"the graph cannot run on {frames.shape[1]} frames of {frames.shape[2]}: {first_line(error)}") from None
+    found = output_of(session, frames, config.input, config.output)
     shape = getattr(found, "shape", None)
     if shape != (len(frames), config.embedding_dim) or found.dtype != np.float32:
         kind = f"{found.dtype} of shape {shape}" if isinstance(found, np.ndarray) else type(found).__name__
@@ -110,6 +107,18 @@ def run_graph(session: Any, frames: np.ndarray, config: OnnxGraphConfig) -> np.n
     if not np.isfinite(found).all():
         raise ModelError(f"the output {plain(config.output)} of the graph holds values that are not finite (NaN or Inf)")
     return np.asarray(found)
+
+
+def output_of(session: Any, frames: np.ndarray, name: str, output: str) -> Any:
+    """What the graph gives for `frames` `(batch, num_frames, feature_dim)` float32, of any shape and kind.
+
+    Raises:
+        ModelError: it cannot run.
+    """
+    try:
+        return session.run([output], {name: np.ascontiguousarray(frames)})[0]
+    except Exception as error:  # ONNX Runtime's own exceptions share no other class
+        raise ModelError(f"the graph cannot run on {frames.shape[1]} frames of {frames.shape[2]}: {first_line(error)}") from None
 
 
 def open_session(content: bytes, num_threads: int) -> Any:

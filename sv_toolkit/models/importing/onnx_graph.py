@@ -17,7 +17,7 @@ from sv_toolkit.errors import DataError, ModelError, OutputError, plain
 from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes
-from sv_toolkit.models.onnx_graph import LARGEST, OnnxGraph, OnnxGraphConfig, checked, first_line, open_session, run_graph
+from sv_toolkit.models.onnx_graph import LARGEST, OnnxGraph, OnnxGraphConfig, checked, open_session, output_of, run_graph
 from sv_toolkit.models.store import DESCRIPTION, Description, WindowConfig, model_digest, save_model
 
 WHOLE = 30_000  # frames; five minutes are one window, so that memory stays bounded
@@ -139,10 +139,7 @@ def _probed(content: bytes, name: str, output: str, dims: list[int | None], feat
 
 
 def _dimension(session: Any, frames: np.ndarray, name: str, output: str) -> int:
-    try:
-        found = session.run([output], {name: frames})[0]
-    except Exception as error:  # ONNX Runtime's own exceptions share no other class
-        raise ModelError(f"the graph cannot run on {frames.shape[1]} frames of {frames.shape[2]}: {first_line(error)}") from None
+    found = output_of(session, frames, name, output)
     shape: Any = getattr(found, "shape", ())
     if len(shape) != 2 or shape[0] != 1 or shape[1] < 2:
         raise ModelError(f"its output {plain(output)} has shape {shape} for one utterance, needed is (1, embedding_dim)")
