@@ -19,7 +19,8 @@ from sv_toolkit.io.tables import Table, place, read_table
 
 ALL_TABLES = (*BASE_TABLES, *DERIVED)
 OF_FEATURES = (*DERIVED, "cmvn.scp")  # a sped-up copy has others
-PARTIAL_TABLES = {"reco2file_and_channel": None, "utt2speed": "1"}  # may lack ids; the value that they then stand for
+ITSELF = "the id itself"
+PARTIAL_TABLES = {"reco2file_and_channel": None, "utt2speed": "1", "utt2uniq": ITSELF}  # may lack ids; the value that they then stand for
 
 Tables = dict[str, dict[str, str]]
 _log = logging.getLogger("sv_toolkit")
@@ -97,12 +98,16 @@ def _joined(name: str, sources: Sequence[DataDir]) -> dict[str, str]:
     if lacking and name not in PARTIAL_TABLES:
         _log.warning("%s is left out: %s does not have it", name, place(lacking[0].path))
         return {}
-    fill = PARTIAL_TABLES.get(name)
     joined: dict[str, str] = {}
     for data, table in tables:
-        entries: Mapping[str, str] = table if table is not None else dict.fromkeys(data.utt2spk, fill) if fill else {}
-        _add(joined, entries, name, data.path)
+        _add(joined, table if table is not None else _implied(name, data), name, data.path)
     return joined
+
+
+def _implied(name: str, data: DataDir) -> dict[str, str]:
+    """What a table that may be missing then says."""
+    fill = PARTIAL_TABLES[name]
+    return {key: key if fill == ITSELF else fill for key in data.utt2spk} if fill else {}
 
 
 def _add(joined: dict[str, str], entries: Mapping[str, str], name: str, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,17 @@ class LossOutput:
     target_cosine: Tensor
     nontarget_cosine: Tensor
     extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+def with_consistency(output: LossOutput, embeddings: Tensor, clean: Tensor, weight: float) -> LossOutput:
+    """A loss plus `weight` times 1 minus the mean cosine between embeddings of augmented crops and of the same crops as recorded.
+
+    Args:
+        embeddings, clean: `(num_crops, dim)`, of any length; `clean` is a target and gets no gradient.
+    """
+    cosine = (unit(embeddings.float()) * unit(clean.detach().float())).sum(dim=1).mean()
+    extras = {**output.extras, "clean_cosine": cosine.detach()}
+    return replace(output, loss=output.loss + weight * (1 - cosine), extras=extras)
 
 
 @torch.no_grad()

@@ -110,6 +110,15 @@ class Augmentation:
         crops.sub_(offset[:, None]).mul_(gain[:, None])
         return mask(crops, plan.bands, plan.frames)
 
+    @staticmethod
+    def originals(examples: Examples, places: np.ndarray, starts: np.ndarray, num_frames: int, device: torch.device) -> Tensor:
+        """Network input `(len(places), num_frames, dim)` of the same crops as they were recorded: without augmentation, of the originals of copies."""
+        places = examples.originals[places]
+        starts = np.minimum(starts, np.maximum(examples.num_frames[places] - num_frames, 0))  # a codec may have moved an end
+        crops = examples.frames.crops(places, starts, num_frames).to(device, non_blocking=True)
+        offset, gain = (torch.from_numpy(part).to(device, non_blocking=True) for part in examples.normalization(places))
+        return crops.sub_(offset[:, None]).mul_(gain[:, None])
+
     def _changed(self, examples: Examples, places: np.ndarray, starts: np.ndarray, clean: Tensor, rows: np.ndarray, plan: Plan) -> Tensor:
         changed, device = clean, clean.device
         own = np.flatnonzero(plan.response[rows] != NONE)

@@ -48,6 +48,7 @@ class Batch:
         speakers: `(num_speakers, num_utterances)` class of every utterance of the whole batch, on the device.
         rows: which of the utterances, counted speaker by speaker, `features` holds.
         places: `(num_speakers, num_utterances)` utterances of the source, for messages.
+        clean: the same crops as they were recorded, like `features`; None where the configuration asks for no consistency with them.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class Batch:
     speakers: Tensor
     rows: range
     places: np.ndarray
+    clean: Tensor | None = None
 
     def utterances(self) -> list[str]:
         """Ids of the whole batch."""
@@ -82,10 +84,11 @@ def make_batch(
     draw = draw_batch(source.examples, source.batch, rng)
     plan = augment.draw(draw.places.size, draw.num_frames, source.examples.dim, rng)
     rows = share(draw.places.size, rank, num_processes)
-    own = slice(rows.start, rows.stop)
-    features = augment.inputs(source.examples, draw.places.ravel()[own], draw.starts[own], draw.num_frames, plan.rows(rows), device)
+    places, starts = (part[rows.start : rows.stop] for part in (draw.places.ravel(), draw.starts))
+    features = augment.inputs(source.examples, places, starts, draw.num_frames, plan.rows(rows), device)
+    clean = augment.originals(source.examples, places, starts, draw.num_frames, device) if augment.config.consistency else None
     speakers = torch.from_numpy(source.classes[draw.speakers]).to(device, non_blocking=True)
-    return Batch(source, features, speakers, rows, draw.places)
+    return Batch(source, features, speakers, rows, draw.places, clean)
 
 
 def prefetch(
@@ -148,8 +151,9 @@ def _await(step: Step) -> None:
     stream = torch.cuda.current_stream()
     stream.wait_event(step.ready)
     for batch in step.batches:
-        batch.features.record_stream(stream)
-        batch.speakers.record_stream(stream)
+        for tensor in (batch.features, batch.speakers, batch.clean):
+            if tensor is not None:
+                tensor.record_stream(stream)
 
 
 def _put(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:

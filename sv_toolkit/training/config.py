@@ -116,6 +116,8 @@ class AugmentConfig:
         band_attenuation: lowest and highest attenuation of lost bands, dB.
         time_masks, time_mask_frames: SpecAugment: stretches of frames set to the mean, and the longest of them.
         frequency_masks, frequency_mask_bands: the same for neighbouring mel bands.
+        consistency: weight of 1 minus the cosine between the embedding of a crop and that of the same crop as it was recorded:
+            without augmentation and, where the table `utt2uniq` says that the utterance is a copy (through a codec), of the original.
     """
 
     noise_probability: float = 0.0
@@ -128,8 +130,10 @@ class AugmentConfig:
     time_mask_frames: int = 20
     frequency_masks: int = 0
     frequency_mask_bands: int = 8
+    consistency: float = 0.0
 
     def __post_init__(self) -> None:
+        require_range("consistency", self.consistency, 0)
         require_range("noise_probability", self.noise_probability, 0, 1)
         require_range("reverb_probability", self.reverb_probability, 0, 1)
         require_range("band_probability", self.band_probability, 0, 1)

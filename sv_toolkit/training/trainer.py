@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from sv_toolkit.errors import ModelError, examples
+from sv_toolkit.losses.output import LossOutput, with_consistency
 from sv_toolkit.losses.total import TotalLoss
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
@@ -165,22 +166,30 @@ class Trainer:
         size = self.config.trainer.chunk_utterances or len(batch.features)
         starts = range(0, len(batch.features), size)
 
-        def embed(chunk: int) -> Tensor:
+        def embed(chunk: int, features: Tensor = batch.features) -> Tensor:
             seed = self.config.trainer.seed * 1_000_003 + self.progress.step  # dropout of a step depends on the step alone
             torch.manual_seed(seed + 7919 * (batch.rows.start + starts[chunk]))
             with autocast(self.device, self.config.trainer.amp):
-                return self.network.raw(batch.features[starts[chunk] : starts[chunk] + size])
+                return self.network.raw(features[starts[chunk] : starts[chunk] + size])
+
+        clean = self._clean(batch, lambda features: [embed(chunk, features) for chunk in range(len(starts))])
+
+        def compare(embeddings: Tensor) -> LossOutput:
+            output = self.loss(embeddings.unflatten(0, tuple(batch.speakers.shape)), batch.speakers)
+            return output if clean is None else with_consistency(output, embeddings, clean, self.config.augment.consistency)
 
         output = accumulate_gradient(
-            embed,
-            len(starts),
-            batch.speakers.numel(),
-            lambda embeddings: self.loss(embeddings.unflatten(0, tuple(batch.speakers.shape)), batch.speakers),
-            lambda loss: self.scaler.scale(batch.source.weight * loss),
-            self.processes,
+            embed, len(starts), batch.speakers.numel(), compare, lambda loss: self.scaler.scale(batch.source.weight * loss), self.processes
         )
         cosines = {"target_cosine": output.target_cosine, "nontarget_cosine": output.nontarget_cosine}
         return {"loss": output.loss.detach(), **cosines, **output.extras}
+
+    def _clean(self, batch: Batch, embed: Callable[[Tensor], list[Tensor]]) -> Tensor | None:
+        """Embeddings of the whole batch as it was recorded: targets, through which no gradient flows."""
+        if batch.clean is None:
+            return None
+        with torch.no_grad():
+            return self.processes.gather(torch.cat(embed(batch.clean)), batch.speakers.numel())[0]
 
     def _remember(self, step: Step) -> None:
         self.recent.append((self.progress.step, [(batch.source, batch.places) for batch in step.batches]))
@@ -293,7 +302,8 @@ def combined(found: list[tuple[Source, dict[str, Tensor]]]) -> dict[str, Tensor]
     if len(found) == 1:
         return found[0][1]
     own = {f"{source.name}.{name}": value for source, numbers in found for name, value in numbers.items() if not name.endswith("cosine")}
-    means = {name: torch.stack([numbers[name] for _, numbers in found]).mean() for name in ("target_cosine", "nontarget_cosine")}
+    cosines = [name for name in found[0][1] if name.endswith("cosine")]
+    means = {name: torch.stack([numbers[name] for _, numbers in found]).mean() for name in cosines}
     return {"loss": torch.stack([source.weight * numbers["loss"] for source, numbers in found]).sum(), **means, **own}
 
 

@@ -235,3 +235,13 @@ def test_sped_up_copies_rename_them_and_leave_out_what_belongs_to_the_features(w
     assert tables["text"]["sp0.5-a-1"] == "hello world" and tables["utt2uniq"]["sp0.5-a-1"] == "a-1"
     assert tables["spk2accent"] == {"sp0.5-a": "native", "sp0.5-b": "other"}
     assert tables["reco2dur"]["sp0.5-a-1"] == "8.0000" and "cmvn.scp" not in tables
+
+
+def test_originals_are_joined_where_one_directory_has_no_copies(make_data):
+    with_copies = make_data("a", tables={"utt2uniq": dict.fromkeys(UTTERANCES, UTTERANCES[0])})
+    source = read_source(with_copies)
+    other = {f"z{key}": f"z{value}" for key, value in source.utt2spk.items()}
+    without = with_copies.parent / "z"
+    write_data_dir(without, {"wav.scp": dict.fromkeys(other, "/x.wav"), "utt2spk": other})
+    joined = combine([source, read_source(without)])["utt2uniq"]
+    assert joined == dict.fromkeys(UTTERANCES, UTTERANCES[0]) | {key: key for key in other}

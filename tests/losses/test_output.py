@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
-from sv_toolkit.losses.output import mean_cosines
+from sv_toolkit.losses.output import LossOutput, mean_cosines, with_consistency
 
 
 def means_over_pairs(embeddings, speakers):
@@ -33,3 +35,15 @@ def test_mean_cosines_follow_the_speakers_where_rows_mix_them():
 def test_mean_cosines_are_zero_where_no_pair_exists():
     target, nontarget = mean_cosines(torch.randn(1, 1, 4))
     assert (target.item(), nontarget.item()) == (0, 0)
+
+
+def test_consistency_adds_one_minus_the_mean_cosine_with_a_gradient_for_the_augmented_side_alone(rng):
+    embeddings = torch.tensor(rng.standard_normal((6, 5)), dtype=torch.float64, requires_grad=True)
+    clean = torch.tensor(rng.standard_normal((6, 5)), dtype=torch.float64, requires_grad=True)
+    own = LossOutput(torch.tensor(1.5), torch.tensor(0.9), torch.tensor(0.1), {"own": torch.tensor(3.0)})
+    output = with_consistency(own, embeddings, clean, 2.0)
+    cosines = [float(a @ b / (a.norm() * b.norm())) for a, b in zip(embeddings.detach(), clean.detach())]
+    assert output.loss.item() == pytest.approx(1.5 + 2 * (1 - np.mean(cosines)), rel=1e-6)
+    assert output.extras["own"] == 3 and float(output.extras["clean_cosine"]) == pytest.approx(np.mean(cosines), rel=1e-6)
+    output.loss.backward()
+    assert embeddings.grad.abs().sum() > 0 and clean.grad is None

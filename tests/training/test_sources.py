@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import ConfigError, DataError, ModelError, OutputError, SvError
 from sv_toolkit.io.archives import ScpReader, write_ark_scp
+from sv_toolkit.io.tables import write_table
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
+from sv_toolkit.training.examples import originals_of
 from sv_toolkit.training.processes import Processes
 from sv_toolkit.training.run import Options, describe_job, run_training
 from sv_toolkit.training.sources import NamedData, Place, load_sources
@@ -195,3 +198,12 @@ def test_weights_learned_from_other_features_are_no_start(data, make_data, rng, 
     say_how(other, "mfcc", low_freq=20.0)
     with pytest.raises(ModelError, match="are mfcc, the model .*first needs fbank"):
         run_training(train_config(tables, "x"), Options(other, tmp_path / "third", init=tmp_path / "first"))
+
+
+def test_originals_follow_utt2uniq_within_a_speaker(data, load):
+    found = load(data)
+    names = [found.name(place) for place in range(len(found))]
+    say = {name: name for name in names} | {"s00-u1": "s00-u0", "s01-u2": "s00-u0", "s02-u3": "gone"}
+    write_table(data / "utt2uniq", say)
+    originals = originals_of(FeatureIndex(data, need_vad=True), found.usable)
+    assert {names[place]: names[original] for place, original in enumerate(originals) if place != original} == {"s00-u1": "s00-u0"}

@@ -118,6 +118,20 @@ def test_the_average_agrees_with_its_recursion(data, tables):
     torch.testing.assert_close(trainer.model.linear.bias.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_consistency_is_logged_and_chunks_train_the_same_model(data, tables, tmp_path):
+    tables["network"]["dropout"] = 0.0
+    tables["augment"] = {"band_probability": 1.0, "band_kept": [0.5, 0.7], "consistency": 1.0}
+    weights = []
+    for chunk in (0, 5):
+        tables["trainer"]["chunk_utterances"] = chunk
+        run_training(train_config(tables, "x"), Options(data, tmp_path / f"exp{chunk}"))
+        weights.append(load_model(tmp_path / f"exp{chunk}")[0].state_dict())
+        records = [json.loads(line) for line in (tmp_path / f"exp{chunk}/train.jsonl").read_text().splitlines()]
+        assert all(-1 <= record["clean_cosine"] < 1 for record in records if "loss" in record)
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-4)
+
+
 def test_frames_read_from_disk_crop_by_crop_train_the_same_model(data, tables, tmp_path):
     for name, gigabytes in (("memory", 8.0), ("disk", 0.0)):
         tables["trainer"]["preload_gb"] = gigabytes
