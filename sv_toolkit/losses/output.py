@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from sv_toolkit.losses.vectors import sums_by_label, unit
+from sv_toolkit.losses.vectors import at_least_single, sums_by_label, unit
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ def with_consistency(output: LossOutput, embeddings: Tensor, clean: Tensor, weig
     """A loss plus `weight` times 1 minus the mean cosine between embeddings of augmented crops and of the same crops as recorded.
 
     Args:
-        embeddings, clean: `(num_crops, dim)`, of any length; `clean` is a target and gets no gradient.
+        embeddings, clean: `(num_crops, dim)`, of any length; both get a gradient, so that the network also learns to rely less on
+            what the augmentation takes away.
     """
-    cosine = (unit(embeddings.float()) * unit(clean.detach().float())).sum(dim=1).mean()
+    cosine = (unit(at_least_single(embeddings)) * unit(at_least_single(clean))).sum(dim=1).mean()
     extras = {**output.extras, "clean_cosine": cosine.detach()}
     return replace(output, loss=output.loss + weight * (1 - cosine), extras=extras)
 

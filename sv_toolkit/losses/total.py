@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from sv_toolkit.losses.output import LossOutput
 from sv_toolkit.losses.term import LossSize, LossTerm
-
-HALF = (torch.float16, torch.bfloat16)
+from sv_toolkit.losses.vectors import at_least_single
 
 
 class TotalLoss(nn.Module):
@@ -39,7 +38,7 @@ class TotalLoss(nn.Module):
         """
         if speakers is None and self.needs_labels:
             raise ValueError(f"{', '.join(self.terms)}: class indices of the speakers are needed")
-        embeddings = embeddings.float() if embeddings.dtype in HALF else embeddings
+        embeddings = at_least_single(embeddings)
         outputs = {name: term(embeddings, speakers, self.bases) for name, term in self.terms.items()}
         first = next(iter(outputs.values()))
         loss = torch.stack([self.weights[name] * output.loss for name, output in outputs.items()]).sum()

@@ -8,6 +8,12 @@ import torch
 from torch import Tensor
 
 SHORTEST = 1e-6
+HALF = (torch.float16, torch.bfloat16)
+
+
+def at_least_single(vectors: Tensor) -> Tensor:
+    """`vectors` in float32 where they are in half precision: sums over a batch need more digits."""
+    return vectors.float() if vectors.dtype in HALF else vectors
 
 
 def unit(vectors: Tensor) -> Tensor:

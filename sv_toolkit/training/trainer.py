@@ -166,30 +166,22 @@ class Trainer:
         size = self.config.trainer.chunk_utterances or len(batch.features)
         starts = range(0, len(batch.features), size)
 
-        def embed(chunk: int, features: Tensor = batch.features) -> Tensor:
+        def embed(chunk: int) -> Tensor:
             seed = self.config.trainer.seed * 1_000_003 + self.progress.step  # dropout of a step depends on the step alone
             torch.manual_seed(seed + 7919 * (batch.rows.start + starts[chunk]))
             with autocast(self.device, self.config.trainer.amp):
-                return self.network.raw(features[starts[chunk] : starts[chunk] + size])
+                return beside_clean(self.network, batch, slice(starts[chunk], starts[chunk] + size))
 
-        clean = self._clean(batch, lambda features: [embed(chunk, features) for chunk in range(len(starts))])
-
-        def compare(embeddings: Tensor) -> LossOutput:
+        def compare(found: Tensor) -> LossOutput:
+            embeddings, *clean = found.chunk(1 if batch.clean is None else 2, dim=1)
             output = self.loss(embeddings.unflatten(0, tuple(batch.speakers.shape)), batch.speakers)
-            return output if clean is None else with_consistency(output, embeddings, clean, self.config.augment.consistency)
+            return with_consistency(output, embeddings, *clean, self.config.augment.consistency) if clean else output
 
         output = accumulate_gradient(
             embed, len(starts), batch.speakers.numel(), compare, lambda loss: self.scaler.scale(batch.source.weight * loss), self.processes
         )
         cosines = {"target_cosine": output.target_cosine, "nontarget_cosine": output.nontarget_cosine}
         return {"loss": output.loss.detach(), **cosines, **output.extras}
-
-    def _clean(self, batch: Batch, embed: Callable[[Tensor], list[Tensor]]) -> Tensor | None:
-        """Embeddings of the whole batch as it was recorded: targets, through which no gradient flows."""
-        if batch.clean is None:
-            return None
-        with torch.no_grad():
-            return self.processes.gather(torch.cat(embed(batch.clean)), batch.speakers.numel())[0]
 
     def _remember(self, step: Step) -> None:
         self.recent.append((self.progress.step, [(batch.source, batch.places) for batch in step.batches]))
@@ -287,6 +279,13 @@ class Trainer:
         self.processes.wait()  # nobody writes before all have read
         if self.processes.is_first:
             self.reporter.rewind(self.progress.step, self.progress.records)
+
+
+def beside_clean(network: SpeakerNetwork, batch: Batch, rows: slice) -> Tensor:
+    """Embeddings `(num_rows, dim)`; beside each, in the same row, that of the crop as it was recorded, where the batch holds it."""
+    if batch.clean is None:
+        return network.raw(batch.features[rows])
+    return torch.cat(network.raw(torch.cat([batch.features[rows], batch.clean[rows]])).chunk(2), dim=1)
 
 
 def share_statistics(network: SpeakerNetwork, over_processes: bool) -> list[Tensor]:
