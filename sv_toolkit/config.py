@@ -1,20 +1,23 @@
 """Configuration is data: TOML or JSON in, frozen dataclasses out, nothing swallowed.
 
 A key that no dataclass field answers to is refused with the nearest known one; a value of the wrong
-type is refused with the type that is needed.  Ranges belong to the dataclass (`__post_init__`).
+type is refused with the type that is needed.  Ranges and choices stand in the annotations of the fields:
+`Share = Annotated[float, Within(0, 1)]`, `Literal["mean", "sum"]`, `Annotated[str, OneOf(POOLINGS)]`; `Options`
+holds every instance to them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import sys
 import types
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from sv_toolkit.errors import ConfigError, plain, shown
 
@@ -129,15 +132,99 @@ def build(cls: type[T], table: Any, where: str) -> T:
         raise ConfigError(f"{where}: {reason[:MAX_REASON]}{'...' if len(reason) > MAX_REASON else ''}") from None
 
 
-def require_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Refuse a number outside [low, high]; for `__post_init__` of options.
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Numbers from `low` to `high`; an open end is not among them.
+
+    Attributes:
+        symbol: what the papers call the option, for messages.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    symbol: str = ""
+
+    def check(self, name: str, value: float) -> None:
+        """Refuse a number outside.
+
+        Raises:
+            ConfigError: names the option, its range and the value.
+        """
+        is_above = value > self.low if self.open_low else value >= self.low
+        is_below = value < self.high if self.open_high else value <= self.high
+        if not (is_above and is_below):
+            raise ConfigError(f"{name}{self.symbol and f' ({self.symbol})'} must be {self._allowed}, got {value:g}")
+
+    @property
+    def _allowed(self) -> str:
+        if self.high == math.inf:
+            return "positive" if self.open_low and self.low == 0 else f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """Names out of a registry."""
+
+    choices: typing.Iterable[object]
+
+    def check(self, name: str, value: object) -> None:
+        """Refuse another name.
+
+        Raises:
+            ConfigError: with the choices.
+        """
+        choices = list(self.choices)
+        if value not in choices:
+            raise ConfigError(
+                f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value) if isinstance(value, str) else value}"
+            )
+
+
+Count = Annotated[int, Within(0)]
+Size = Annotated[int, Within(1)]
+Share = Annotated[float, Within(0, 1)]
+Weight = Annotated[float, Within(0)]
+Positive = Annotated[float, Within(0, open_low=True)]
+
+
+class Options:
+    """Base of the dataclasses of options: what the annotations of the fields say holds for every instance.
+
+    A class with rules between fields has a `__post_init__` that calls this one first.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)):  # type: ignore[arg-type]  # of a class with __hash__
+            check(name, hint, getattr(self, name))
+
+
+@functools.cache
+def _hints(cls: Any) -> tuple[tuple[str, Any], ...]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cls))
+
+
+def check(name: str, hint: Any, value: Any) -> None:
+    """Refuse a value outside the ranges and choices of an annotation; its type is `convert`'s business.
 
     Raises:
-        ConfigError: names the option, its range and the value.
+        ConfigError: names the option.
     """
-    if not low <= value <= high:
-        allowed = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
-        raise ConfigError(f"{name} must be {allowed}, got {value:g}")
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        check(name, parts[0], value)
+        for rule in parts[1:]:
+            rule.check(name, value)
+    elif origin is Literal:
+        OneOf(parts).check(name, value)
+    elif origin is tuple:
+        for part, item in zip((parts[0],) * len(value) if parts[-1] is Ellipsis else parts, value):
+            check(name, part, item)
+    elif origin in (typing.Union, types.UnionType) and value is not None:
+        check(name, parts[0], value)
 
 
 def nearest(key: str, known: typing.Iterable[str]) -> str:
@@ -155,6 +242,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
         return convert(choices[0], value, where) if value is not None else None
+    if origin is Literal:
+        return _convert_scalar(type(typing.get_args(hint)[0]), value, where)
     if origin is tuple:
         return _convert_tuple(hint, value, where)
     if origin is dict:

@@ -7,10 +7,11 @@ frames, then the normalisation that is measured on the voiced frames, then a fix
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
-from sv_toolkit.errors import ConfigError
+from sv_toolkit.config import OneOf, Options, Positive, Size
 from sv_toolkit.features.cmvn import sliding_cmvn
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
@@ -19,7 +20,7 @@ SMALLEST_DEVIATION = 1e-5  # of features that never change
 
 
 @dataclass(frozen=True)
-class InputConfig:
+class InputConfig(Options):
     """How stored features become network input; it travels with the model.
 
     Attributes:
@@ -33,20 +34,12 @@ class InputConfig:
         scale: multiplies the result; log-mel energies spread over several nats, networks learn best near 1.
     """
 
-    cmvn: str = "level"
-    cmvn_window: int = 300
+    cmvn: Annotated[str, OneOf(NORMALIZATIONS)] = "level"
+    cmvn_window: Size = 300
     cmvn_center: bool = True
     cmvn_variance: bool = False
     use_vad: bool = True
-    scale: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.cmvn not in NORMALIZATIONS:
-            raise ConfigError(f"cmvn must be one of {', '.join(NORMALIZATIONS)}, got {self.cmvn!r}")
-        if self.cmvn_window < 1:
-            raise ConfigError(f"cmvn_window must be at least 1 frame, got {self.cmvn_window}")
-        if self.scale <= 0:
-            raise ConfigError(f"scale must be positive, got {self.scale}")
+    scale: Positive = 0.25
 
 
 def select_frames(features: np.ndarray, is_voiced: np.ndarray | None, config: InputConfig) -> np.ndarray:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property, lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from sv_toolkit.config import Count, OneOf, Options, Positive, Weight, Within
 from sv_toolkit.errors import ConfigError, SvError
 from sv_toolkit.features.fbank import EPSILON, SAMPLE_SCALE, FbankConfig, log_energy
 from sv_toolkit.features.registry import FEATURES, VADS, FeatureConfig, feature_name
@@ -22,7 +23,7 @@ SMOOTHING = 2  # frames to either side over which the loudest place of an uttera
 
 
 @dataclass(frozen=True)
-class EnergyVadConfig:
+class EnergyVadConfig(Options):
     """Kaldi's compute-vad on the logarithm of the frame energy (natural logarithm, 16-bit samples).
 
     Attributes:
@@ -36,28 +37,16 @@ class EnergyVadConfig:
         proportion_threshold: ... and the share of loud ones among them that makes a frame voiced.
     """
 
-    source: str = "waveform"
+    source: Annotated[str, OneOf(SOURCES)] = "waveform"
     energy_threshold: float = 5.5
-    energy_mean_scale: float = 0.5
-    energy_threshold_below_max: float | None = None
-    frames_context: int = 2
-    proportion_threshold: float = 0.6
-
-    def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ConfigError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
-        if self.energy_mean_scale < 0:
-            raise ConfigError(f"energy_mean_scale must not be negative, got {self.energy_mean_scale}")
-        if self.energy_threshold_below_max is not None and self.energy_threshold_below_max <= 0:
-            raise ConfigError(f"energy_threshold_below_max must be positive, got {self.energy_threshold_below_max}")
-        if self.frames_context < 0:
-            raise ConfigError(f"frames_context must not be negative, got {self.frames_context}")
-        if not 0 < self.proportion_threshold <= 1:
-            raise ConfigError(f"proportion_threshold must lie in (0, 1], got {self.proportion_threshold}")
+    energy_mean_scale: Weight = 0.5
+    energy_threshold_below_max: Positive | None = None
+    frames_context: Count = 2
+    proportion_threshold: Annotated[float, Within(0, 1, open_low=True)] = 0.6
 
 
 @dataclass(frozen=True)
-class WebrtcVadConfig:
+class WebrtcVadConfig(Options):
     """WebRTC's detector.  It judges blocks of 10, 20 or 30 ms at 8, 16, 32 or 48 kHz and calls white noise speech.
 
     Attributes:
@@ -66,21 +55,13 @@ class WebrtcVadConfig:
         hangover: feature frames by which every voiced run is lengthened at both ends.
     """
 
-    mode: int = 2
-    frame_ms: int = 10
-    hangover: int = 0
-
-    def __post_init__(self) -> None:
-        if self.mode not in (0, 1, 2, 3):
-            raise ConfigError(f"mode must be 0, 1, 2 or 3, got {self.mode}")
-        if self.frame_ms not in (10, 20, 30):
-            raise ConfigError(f"frame_ms must be 10, 20 or 30, got {self.frame_ms}")
-        if self.hangover < 0:
-            raise ConfigError(f"hangover must not be negative, got {self.hangover}")
+    mode: Literal[0, 1, 2, 3] = 2
+    frame_ms: Literal[10, 20, 30] = 10
+    hangover: Count = 0
 
 
 @dataclass(frozen=True)
-class VadConfig:
+class VadConfig(Options):
     """Which detector, its options, and what becomes of its decisions.
 
     Attributes:
@@ -90,19 +71,11 @@ class VadConfig:
             fewer); an utterance without any loud frame still has no speech.  0: never.
     """
 
-    kind: str = "webrtc"
-    keep: str = "voiced"
-    min_frames: int = 0
+    kind: Annotated[str, OneOf(VADS)] = "webrtc"
+    keep: Annotated[str, OneOf(KEEPS)] = "voiced"
+    min_frames: Count = 0
     energy: EnergyVadConfig = field(default_factory=EnergyVadConfig)
     webrtc: WebrtcVadConfig = field(default_factory=WebrtcVadConfig)
-
-    def __post_init__(self) -> None:
-        if self.kind not in VADS:
-            raise ConfigError(f"kind must be one of {', '.join(VADS)}, got {self.kind!r}")
-        if self.keep not in KEEPS:
-            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
-        if self.min_frames < 0:
-            raise ConfigError(f"min_frames must not be negative, got {self.min_frames}")
 
     @property
     def options(self) -> Any:

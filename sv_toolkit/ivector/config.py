@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sv_toolkit.config import build, read_config, require_range
+from sv_toolkit.config import Count, OneOf, Options, Size, Within, build, read_config
 from sv_toolkit.errors import ConfigError, plain, shown
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
 
 
 @dataclass(frozen=True)
-class FrameConfig:
+class FrameConfig(Options):
     """From stored cepstra to the frames that Gaussians see; it travels with the model.
 
     The chain is Kaldi's: deltas, sliding normalisation over all frames, selection of the voiced ones.
@@ -29,27 +29,23 @@ class FrameConfig:
         shortest: utterances with fewer such frames are skipped.
     """
 
-    delta_order: int = 2
-    delta_window: int = 2
-    cmvn: str = "sliding"
-    cmvn_window: int = 300
+    delta_order: Count = 2
+    delta_window: Size = 2
+    cmvn: Annotated[str, OneOf(NORMALIZATIONS)] = "sliding"
+    cmvn_window: Size = 300
     cmvn_center: bool = True
     cmvn_variance: bool = False
     use_vad: bool = True
-    shortest: int = 10
+    shortest: Size = 10
 
     def __post_init__(self) -> None:
-        if self.cmvn not in NORMALIZATIONS:
-            raise ConfigError(f"cmvn must be one of {', '.join(NORMALIZATIONS)}, got {self.cmvn!r}")
+        super().__post_init__()
         if self.cmvn_variance and self.cmvn not in ("utterance", "sliding"):
             raise ConfigError(f"cmvn_variance needs cmvn utterance or sliding, got {self.cmvn!r}")
-        require_range("delta_order", self.delta_order, 0)
-        for name in ("delta_window", "cmvn_window", "shortest"):
-            require_range(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
-class UbmConfig:
+class UbmConfig(Options):
     """The universal background model: diagonal Gaussians by splitting and EM, then full covariances.
 
     Attributes:
@@ -62,29 +58,19 @@ class UbmConfig:
         seed: of the directions in which Gaussians are split.
     """
 
-    num_components: int = 64
-    split_iterations: int = 3
-    diagonal_iterations: int = 8
-    full_iterations: int = 4
-    subsample: int = 1
-    variance_floor: float = 0.01
-    num_selected: int = 20
-    min_posterior: float = 0.025
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_components", "split_iterations", "diagonal_iterations", "subsample", "num_selected"):
-            require_range(name, getattr(self, name), 1)
-        require_range("full_iterations", self.full_iterations, 0)
-        require_range("seed", self.seed, 0)
-        if not 0 < self.variance_floor < 1:
-            raise ConfigError(f"variance_floor must lie in (0, 1), got {self.variance_floor}")
-        if not 0 <= self.min_posterior < 0.5:
-            raise ConfigError(f"min_posterior must lie in [0, 0.5), got {self.min_posterior}")
+    num_components: Size = 64
+    split_iterations: Size = 3
+    diagonal_iterations: Size = 8
+    full_iterations: Count = 4
+    subsample: Size = 1
+    variance_floor: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.01
+    num_selected: Size = 20
+    min_posterior: Annotated[float, Within(0, 0.5, open_high=True)] = 0.025
+    seed: Count = 0
 
 
 @dataclass(frozen=True)
-class TotalVariabilityConfig:
+class TotalVariabilityConfig(Options):
     """The total variability matrix.
 
     Attributes:
@@ -94,15 +80,10 @@ class TotalVariabilityConfig:
         seed: of the matrix that EM starts with.
     """
 
-    ivector_dim: int = 100
-    num_iterations: int = 10
+    ivector_dim: Size = 100
+    num_iterations: Size = 10
     minimum_divergence: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_range("ivector_dim", self.ivector_dim, 1)
-        require_range("num_iterations", self.num_iterations, 1)
-        require_range("seed", self.seed, 0)
+    seed: Count = 0
 
 
 @dataclass(frozen=True)

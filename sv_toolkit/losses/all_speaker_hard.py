@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sv_toolkit.config import require_range
+from sv_toolkit.config import Options, Within
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction, reduced
 from sv_toolkit.losses.vectors import unit
 
 BLOCK = 8192  # speakers at a time: similarities of a batch of 640 with them take 21 MB
@@ -67,7 +68,7 @@ def _chosen_products(vectors: Tensor, bases: Tensor, chosen: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AllSpeakerHardConfig:
+class AllSpeakerHardConfig(Options):
     """Options of L_H.
 
     Attributes:
@@ -75,12 +76,8 @@ class AllSpeakerHardConfig:
         reduction: "mean" over utterances and their hardest speakers, or "sum" as in Eq. 10.
     """
 
-    num_hardest: int = 100
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        require_range("num_hardest (H)", self.num_hardest, 1)
-        check_reduction(self.reduction)
+    num_hardest: Annotated[int, Within(1, symbol="H")] = 100
+    reduction: Reduction = "mean"
 
 
 class AllSpeakerHard(LossTerm):

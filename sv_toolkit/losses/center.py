@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from sv_toolkit.errors import ConfigError
+from sv_toolkit.config import Options, Within
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction, reduced
 from sv_toolkit.losses.vectors import sums_by_label
 
 
@@ -39,7 +40,7 @@ def moved_centers(centers: Tensor, embeddings: Tensor, labels: Tensor, alpha: fl
 
 
 @dataclass(frozen=True)
-class CenterConfig:
+class CenterConfig(Options):
     """Options of the center loss; lambda of Eq. 2 is the weight of the term (0.001 in Heo et al., beside softmax).
 
     Attributes:
@@ -47,13 +48,8 @@ class CenterConfig:
         reduction: "mean" over the utterances, or "sum" as in Eq. 2.
     """
 
-    alpha: float = 0.5
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1:
-            raise ConfigError(f"alpha must lie in (0, 1], got {self.alpha:g}")
-        check_reduction(self.reduction)
+    alpha: Annotated[float, Within(0, 1, open_low=True)] = 0.5
+    reduction: Reduction = "mean"
 
 
 class Center(LossTerm):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sv_toolkit.config import OneOf, Options, Within
 from sv_toolkit.losses.output import LossOutput
-from sv_toolkit.losses.term import LossSize, ScaledTerm, check_choice, check_positive, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, Reduction, ScaledTerm, reduced
 from sv_toolkit.losses.vectors import unit
 
 
@@ -91,7 +93,7 @@ CENTROIDS = {"exclusive": exclusive_cosines, "inclusive": inclusive_cosines, "sp
 
 
 @dataclass(frozen=True)
-class Ge2eConfig:
+class Ge2eConfig(Options):
     """Options of the GE2E loss.
 
     Attributes:
@@ -102,17 +104,11 @@ class Ge2eConfig:
         reduction: "mean" over the utterances, or "sum" as in Eq. 10 (multiplies the learning rate by N x M).
     """
 
-    method: str = "softmax"
-    centroid: str = "exclusive"
-    scale: float = 10.0
+    method: Annotated[str, OneOf(METHODS)] = "softmax"
+    centroid: Annotated[str, OneOf(CENTROIDS)] = "exclusive"
+    scale: Annotated[float, Within(0, open_low=True, symbol="w")] = 10.0
     offset: float = -5.0
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_choice("method", self.method, METHODS)
-        check_choice("centroid", self.centroid, CENTROIDS)
-        check_positive("scale (w)", self.scale)
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class Ge2e(ScaledTerm):

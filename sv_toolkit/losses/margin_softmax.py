@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sv_toolkit.config import require_range
-from sv_toolkit.errors import ConfigError
+from sv_toolkit.config import Options, Within
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_positive, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction, reduced
 from sv_toolkit.losses.vectors import unit
 
 SMALLEST_SQUARED_SINE = 1e-6
@@ -58,7 +58,7 @@ def margin_softmax(cosines: Tensor, labels: Tensor, targets: Tensor, scale: floa
 
 
 @dataclass(frozen=True)
-class AmSoftmaxConfig:
+class AmSoftmaxConfig(Options):
     """Options of the AM-softmax loss.
 
     Attributes:
@@ -67,18 +67,13 @@ class AmSoftmaxConfig:
         reduction: "mean" over the utterances, or "sum" as in Eq. 4.
     """
 
-    scale: float = 30.0
-    margin: float = 0.2
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_positive("scale (s)", self.scale)
-        require_range("margin (m)", self.margin, 0)
-        check_reduction(self.reduction)
+    scale: Annotated[float, Within(0, open_low=True, symbol="s")] = 30.0
+    margin: Annotated[float, Within(0, symbol="m")] = 0.2
+    reduction: Reduction = "mean"
 
 
 @dataclass(frozen=True)
-class AamSoftmaxConfig:
+class AamSoftmaxConfig(Options):
     """Options of the AAM-softmax loss.
 
     Attributes:
@@ -88,16 +83,10 @@ class AamSoftmaxConfig:
         reduction: "mean" over the utterances, or "sum".
     """
 
-    scale: float = 30.0
-    margin: float = 0.2
+    scale: Annotated[float, Within(0, open_low=True, symbol="s")] = 30.0
+    margin: Annotated[float, Within(0, math.pi / 2, open_high=True, symbol="m, an angle in radians,")] = 0.2
     easy_margin: bool = False
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_positive("scale (s)", self.scale)
-        if not 0 <= self.margin < math.pi / 2:
-            raise ConfigError(f"margin (m) is an angle in radians in [0, pi/2), got {self.margin:g}")
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class AmSoftmax(LossTerm):
@@ -105,11 +94,11 @@ class AmSoftmax(LossTerm):
 
     needs_labels = True
     uses_bases = True
+    has_margin = True
 
     def __init__(self, config: AmSoftmaxConfig | AamSoftmaxConfig, size: LossSize) -> None:
         super().__init__()
         self.config = config
-        self.margin_factor = 1.0
 
     def target(self, cosines: Tensor) -> Tensor:
         """The true speakers' cosines with the margin as it is now."""

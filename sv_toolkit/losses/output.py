@@ -26,16 +26,15 @@ class LossOutput:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def with_consistency(output: LossOutput, embeddings: Tensor, clean: Tensor, weight: float) -> LossOutput:
-    """A loss plus `weight` times 1 minus the mean cosine between embeddings of augmented crops and of the same crops as recorded.
+def with_consistency(output: LossOutput, embeddings: Tensor, originals: Tensor, weight: float) -> LossOutput:
+    """A loss plus `weight` times 1 minus the mean cosine between embeddings of crops and of their originals.
 
     Args:
-        embeddings, clean: `(num_crops, dim)`, of any length; both get a gradient, so that the network also learns to rely less on
-            what the augmentation takes away.
+        embeddings, originals: `(num_crops, dim)`, of any length; both get a gradient, so that the network also learns to rely less
+            on what a codec takes away.
     """
-    cosine = (unit(at_least_single(embeddings)) * unit(at_least_single(clean))).sum(dim=1).mean()
-    extras = {**output.extras, "clean_cosine": cosine.detach()}
-    return replace(output, loss=output.loss + weight * (1 - cosine), extras=extras)
+    cosine = (unit(at_least_single(embeddings)) * unit(at_least_single(originals))).sum(dim=1).mean()
+    return replace(output, loss=output.loss + weight * (1 - cosine), extras={**output.extras, "original_cosine": cosine.detach()})
 
 
 @torch.no_grad()

@@ -6,13 +6,15 @@ Snell et al. 2017 (arXiv 1703.05175) with squared distances, Chung et al. 2020 (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sv_toolkit.config import Options, Within
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, ScaledTerm, check_positive, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction, ScaledTerm, reduced
 from sv_toolkit.losses.vectors import squared_distances, unit
 
 
@@ -37,17 +39,14 @@ def query_losses(similarity: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class PrototypicalConfig:
+class PrototypicalConfig(Options):
     """Options of the prototypical loss.
 
     Attributes:
         reduction: "mean" over the speakers (one query each), or "sum".
     """
 
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class Prototypical(LossTerm):
@@ -68,7 +67,7 @@ class Prototypical(LossTerm):
 
 
 @dataclass(frozen=True)
-class AngularPrototypicalConfig:
+class AngularPrototypicalConfig(Options):
     """Options of the angular prototypical loss.
 
     Attributes:
@@ -76,13 +75,9 @@ class AngularPrototypicalConfig:
         reduction: "mean" over the speakers (one query each), or "sum".
     """
 
-    scale: float = 10.0
+    scale: Annotated[float, Within(0, open_low=True, symbol="w")] = 10.0
     offset: float = -5.0
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_positive("scale (w)", self.scale)
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class AngularPrototypical(ScaledTerm):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sv_toolkit.config import build, convert
+from sv_toolkit.config import Options, Positive, build, convert
 from sv_toolkit.errors import ConfigError, shown
 from sv_toolkit.losses.all_speaker_hard import AllSpeakerHard, AllSpeakerHardConfig
 from sv_toolkit.losses.center import Center, CenterConfig
@@ -17,7 +17,7 @@ from sv_toolkit.losses.prototypical import AngularPrototypical, AngularPrototypi
 from sv_toolkit.losses.softmax import Softmax, SoftmaxConfig
 from sv_toolkit.losses.speaker_bases import SpeakerBases, SpeakerBasesConfig
 from sv_toolkit.losses.te2e import Te2e, Te2eConfig
-from sv_toolkit.losses.term import LossSize, check_positive
+from sv_toolkit.losses.term import LossSize, Sampler
 from sv_toolkit.losses.total import TotalLoss
 from sv_toolkit.losses.triplet import Triplet, TripletConfig
 
@@ -44,15 +44,12 @@ def loss_entry(name: str) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class WeightedTerm:
+class WeightedTerm(Options):
     """One loss of a sum: its name in `LOSSES`, what it is multiplied by, its own options."""
 
     name: str
-    weight: float
+    weight: Positive
     options: Any
-
-    def __post_init__(self) -> None:
-        check_positive("weight", self.weight)
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class LossConfig:
             raise ConfigError(f"{', '.join(names)} teaches the network nothing; add a loss of the embeddings to terms")
         samplers = {cls.sampler for cls in classes} - {None}
         if len(samplers) > 1:
-            raise ConfigError(f"{', '.join(names)} cannot be added up: they need batches of {' and of '.join(sorted(samplers))}")
+            raise ConfigError(f"{', '.join(names)} cannot be added up: they need batches of {' and of '.join(sorted(map(str, samplers)))}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class LossNeeds:
 
     speakers: int
     utterances: int
-    sampler: str | None
+    sampler: Sampler | None
 
 
 def loss_config(table: Any, where: str) -> LossConfig:

@@ -8,22 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sv_toolkit.config import Options
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction, reduced
 
 
 @dataclass(frozen=True)
-class SoftmaxConfig:
+class SoftmaxConfig(Options):
     """Options of the softmax loss.
 
     Attributes:
         reduction: "mean" over the utterances, or "sum" as in Eq. 1.
     """
 
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class Softmax(LossTerm):

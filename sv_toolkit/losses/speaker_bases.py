@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sv_toolkit.config import Options
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_reduction
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction
 from sv_toolkit.losses.vectors import unit
 
 
@@ -26,7 +27,7 @@ def sum_of_cosines(bases: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SpeakerBasesConfig:
+class SpeakerBasesConfig(Options):
     """Options of L_BS.
 
     Attributes:
@@ -34,10 +35,7 @@ class SpeakerBasesConfig:
             Eq. 9 (for 1211 speakers, a weight of 1 on the sum is one of 1.5 million on the mean).
     """
 
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class SpeakerBases(LossTerm):

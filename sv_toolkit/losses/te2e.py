@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from sv_toolkit.config import Options, Within
 from sv_toolkit.losses.output import LossOutput
-from sv_toolkit.losses.term import LossSize, ScaledTerm, check_positive, check_reduction, reduced
+from sv_toolkit.losses.term import LossSize, Reduction, ScaledTerm, reduced
 from sv_toolkit.losses.vectors import unit
 
 
@@ -30,7 +32,7 @@ def te2e_losses(similarity: Tensor, is_target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Te2eConfig:
+class Te2eConfig(Options):
     """Options of the TE2E loss.
 
     Attributes:
@@ -38,13 +40,9 @@ class Te2eConfig:
         reduction: "mean" over the tuples, or "sum".
     """
 
-    scale: float = 10.0
+    scale: Annotated[float, Within(0, open_low=True, symbol="w")] = 10.0
     offset: float = -5.0
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        check_positive("scale (w)", self.scale)
-        check_reduction(self.reduction)
+    reduction: Reduction = "mean"
 
 
 class Te2e(ScaledTerm):

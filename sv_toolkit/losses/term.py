@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sv_toolkit.errors import ConfigError, shown
+Reduction = Literal["mean", "sum"]
+Sampler = Literal["speakers", "tuples", "utterances"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,17 @@ class LossTerm(nn.Module):
         needs_labels: the equation needs class indices.
         uses_bases: the equation needs the bases, which all terms share.
         uses_embeddings: the equation has a gradient for the network; without, a term cannot stand alone.
-
-    A term with a margin has a plain attribute `margin_factor`, 1 at first, that the margin is multiplied by; a margin
-    that grows during training is this number, set before every step.
+        has_margin: the margin is multiplied by `margin_factor`; one that grows during training is this number, set before every step.
     """
 
     needs_speakers: ClassVar[int] = 1
     needs_utterances: ClassVar[int] = 1
-    sampler: ClassVar[str | None] = None
+    sampler: ClassVar[Sampler | None] = None
     needs_labels: ClassVar[bool] = False
     uses_bases: ClassVar[bool] = False
     uses_embeddings: ClassVar[bool] = True
+    has_margin: ClassVar[bool] = False
+    margin_factor: float = 1.0
 
     def summary(self) -> dict[str, float]:
         """Learned numbers for the log line."""
@@ -75,20 +76,3 @@ class ScaledTerm(LossTerm):
 def reduced(losses: Tensor, reduction: str) -> Tensor:
     """The paper's sum over all summands ("sum"), or that divided by their number ("mean"); 0 where there is none."""
     return losses.sum() if reduction == "sum" else losses.sum() / max(losses.numel(), 1)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...] | dict) -> None:
-    """Refuse an option that is not among `choices`."""
-    if value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
-
-
-def check_reduction(value: str) -> None:
-    """Refuse a reduction that is neither mean nor sum."""
-    check_choice("reduction", value, ("mean", "sum"))
-
-
-def check_positive(name: str, value: float) -> None:
-    """Refuse a number that is not above zero."""
-    if value <= 0:
-        raise ConfigError(f"{name} must be positive, got {value:g}")

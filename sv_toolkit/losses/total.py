@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,11 @@ class TotalLoss(nn.Module):
         parts = {name: output.extras | {"loss": output.loss.detach()} for name, output in outputs.items()}
         extras = self._prefixed(parts) if len(outputs) > 1 else first.extras
         return LossOutput(loss, first.target_cosine, first.nontarget_cosine, extras)
+
+    @property
+    def losses(self) -> Iterable[LossTerm]:
+        """The terms."""
+        return self.terms.values()  # type: ignore[return-value]
 
     def summary(self) -> dict[str, float]:
         """Learned numbers of all terms for the log line."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from sv_toolkit.config import require_range
+from sv_toolkit.config import OneOf, Options, Within
 from sv_toolkit.losses.output import LossOutput, mean_cosines
-from sv_toolkit.losses.term import LossSize, LossTerm, check_choice, check_reduction
+from sv_toolkit.losses.term import LossSize, LossTerm, Reduction
 from sv_toolkit.losses.vectors import unit
 
 
@@ -75,7 +76,7 @@ def triplet_losses(positives: Tensor, negatives: Tensor, margin: float) -> Tenso
 
 
 @dataclass(frozen=True)
-class TripletConfig:
+class TripletConfig(Options):
     """Options of the triplet loss.
 
     Attributes:
@@ -84,14 +85,9 @@ class TripletConfig:
         reduction: "mean" over the triplets, or "sum" as in Eq. 6.
     """
 
-    margin: float = 0.1
-    negatives: str = "hard"
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        require_range("margin (alpha)", self.margin, 0)
-        check_choice("negatives", self.negatives, NEGATIVES)
-        check_reduction(self.reduction)
+    margin: Annotated[float, Within(0, symbol="alpha")] = 0.1
+    negatives: Annotated[str, OneOf(NEGATIVES)] = "hard"
+    reduction: Reduction = "mean"
 
 
 class Triplet(LossTerm):
@@ -104,11 +100,11 @@ class Triplet(LossTerm):
     needs_speakers = 2
     needs_utterances = 2
     sampler = "speakers"
+    has_margin = True
 
     def __init__(self, config: TripletConfig, size: LossSize) -> None:
         super().__init__()
         self.config = config
-        self.margin_factor = 1.0
 
     def forward(self, embeddings: Tensor, speakers: Tensor | None = None, bases: Tensor | None = None) -> LossOutput:
         """Loss of `(num_speakers, num_utterances, dim)` embeddings."""

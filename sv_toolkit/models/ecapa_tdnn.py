@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sv_toolkit.config import require_range
+from sv_toolkit.config import Options, Size
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
@@ -16,7 +16,7 @@ from sv_toolkit.models.pooling import AttentiveStatistics, frame_mask, mean_over
 
 
 @dataclass(frozen=True)
-class EcapaTdnnConfig:
+class EcapaTdnnConfig(Options):
     """Sizes of the network; the defaults are the paper's smaller system (6.2 million parameters on 80 coefficients).
 
     A plain SE-TDNN, with one dilated convolution instead of the Res2 cascade, is scale 1.
@@ -33,21 +33,20 @@ class EcapaTdnnConfig:
         stride: of the first convolution (1); with 2 all that follows has half the frames and takes half the time.
     """
 
-    channels: int = 512
-    dilations: tuple[int, ...] = (2, 3, 4)
-    scale: int = 8
-    bottleneck: int = 128
-    aggregated: int = 1536
-    attention: int = 128
+    channels: Size = 512
+    dilations: tuple[Size, ...] = (2, 3, 4)
+    scale: Size = 8
+    bottleneck: Size = 128
+    aggregated: Size = 1536
+    attention: Size = 128
     context: bool = True
-    embedding_dim: int = 192
-    stride: int = 1
+    embedding_dim: Size = 192
+    stride: Size = 1
 
     def __post_init__(self) -> None:
-        for name in ("channels", "scale", "bottleneck", "aggregated", "attention", "embedding_dim", "stride"):
-            require_range(name, getattr(self, name), 1)
-        if not self.dilations or min(self.dilations) < 1:
-            raise ConfigError(f"dilations needs one or more numbers of at least 1, got {list(self.dilations)}")
+        super().__post_init__()
+        if not self.dilations:
+            raise ConfigError("dilations needs one or more numbers, got []")
         if self.channels % self.scale:
             raise ConfigError(f"channels must be a multiple of scale = {self.scale}, got {self.channels}")
 

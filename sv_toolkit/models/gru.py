@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sv_toolkit.config import require_range
-from sv_toolkit.errors import ConfigError, shown
+from sv_toolkit.config import OneOf, Options, Size
 from sv_toolkit.models.layers import SequenceConv, clipped_relu, halved
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"clipped_relu": clipped_re
 
 
 @dataclass(frozen=True)
-class GruConfig:
+class GruConfig(Options):
     """Sizes of the network; the defaults are the paper's Table 2 (23 million parameters on 64 bands).
 
     Attributes:
@@ -32,17 +32,11 @@ class GruConfig:
         activation: of the cells, "clipped_relu" as in the whole of the paper's model, or "tanh".
     """
 
-    channels: int = 64
-    hidden_size: int = 1024
-    num_layers: int = 3
-    embedding_dim: int = 512
-    activation: str = "clipped_relu"
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "hidden_size", "num_layers", "embedding_dim"):
-            require_range(name, getattr(self, name), 1)
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(self.activation)}")
+    channels: Size = 64
+    hidden_size: Size = 1024
+    num_layers: Size = 3
+    embedding_dim: Size = 512
+    activation: Annotated[str, OneOf(ACTIVATIONS)] = "clipped_relu"
 
 
 class GruLayer(nn.Module):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from sv_toolkit.config import require_range
+from sv_toolkit.config import Count, OneOf, Options, Size, Within
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.pooling import pool
@@ -20,7 +21,7 @@ INITIALIZATIONS = ("torch", "xavier")
 
 
 @dataclass(frozen=True)
-class LstmConfig:
+class LstmConfig(Options):
     """Sizes of the network; the defaults are the paper's text-independent system.
 
     The single-layer baseline of its Table 2 (Heigold et al. 2016) is hidden_size 512, projection_size 0, num_layers 1,
@@ -41,27 +42,19 @@ class LstmConfig:
             zero, from which SGD takes very long to move; "xavier" does not.
     """
 
-    hidden_size: int = 768
+    hidden_size: Size = 768
     projection_size: int = 256
-    num_layers: int = 3
-    embedding_dim: int = 256
-    frame_dim: int = 0
-    pooling: str = "last"
-    dropout: float = 0.0
-    initialization: str = "torch"
+    num_layers: Size = 3
+    embedding_dim: Size = 256
+    frame_dim: Count = 0
+    pooling: Annotated[str, OneOf(POOLINGS)] = "last"
+    dropout: Annotated[float, Within(0, 1, open_high=True)] = 0.0
+    initialization: Annotated[str, OneOf(INITIALIZATIONS)] = "torch"
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "num_layers", "embedding_dim"):
-            require_range(name, getattr(self, name), 1)
+        super().__post_init__()
         if not 0 <= self.projection_size < self.hidden_size:
             raise ConfigError(f"projection_size must lie in [0, hidden_size = {self.hidden_size}), got {self.projection_size}")
-        require_range("frame_dim", self.frame_dim, 0)
-        if self.pooling not in POOLINGS:
-            raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.initialization not in INITIALIZATIONS:
-            raise ConfigError(f"initialization must be one of {', '.join(INITIALIZATIONS)}, got {self.initialization!r}")
 
 
 class LstmDvector(SpeakerNetwork):

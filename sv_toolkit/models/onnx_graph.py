@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sv_toolkit.config import require_range
+from sv_toolkit.config import Options, Within
 from sv_toolkit.errors import ConfigError, ModelError, SvError, plain
 from sv_toolkit.models.network import SpeakerNetwork
 
@@ -24,7 +24,7 @@ DEEPEST = 50  # subgraphs within subgraphs
 
 
 @dataclass(frozen=True)
-class OnnxGraphConfig:
+class OnnxGraphConfig(Options):
     """Which parts of the graph are used.
 
     Attributes:
@@ -35,15 +35,14 @@ class OnnxGraphConfig:
         batched: whether it takes several utterances of equal length at once, each giving what it gives alone.
     """
 
-    num_bytes: int
-    embedding_dim: int
+    num_bytes: Annotated[int, Within(1, LARGEST)]
+    embedding_dim: Annotated[int, Within(1, 1 << 16)]
     input: str = "feats"
     output: str = "embs"
     batched: bool = True
 
     def __post_init__(self) -> None:
-        require_range("num_bytes", self.num_bytes, 1, LARGEST)
-        require_range("embedding_dim", self.embedding_dim, 1, 1 << 16)
+        super().__post_init__()
         if not self.input or not self.output:
             raise ConfigError("input and output are names of the graph, got an empty one")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from sv_toolkit.config import Count, Options, Size
 from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.layers import SequenceConv, clipped_relu, halved
 from sv_toolkit.models.network import SpeakerNetwork
@@ -13,7 +14,7 @@ from sv_toolkit.models.pooling import pool
 
 
 @dataclass(frozen=True)
-class ResCnnConfig:
+class ResCnnConfig(Options):
     """Sizes of the network; the defaults are the paper's Table 1 (24 million parameters on 64 bands).
 
     Attributes:
@@ -22,15 +23,14 @@ class ResCnnConfig:
         embedding_dim: of the affine layer after the average over time (512).
     """
 
-    channels: tuple[int, ...] = (64, 128, 256, 512)
-    blocks: int = 3
-    embedding_dim: int = 512
+    channels: tuple[Size, ...] = (64, 128, 256, 512)
+    blocks: Count = 3
+    embedding_dim: Size = 512
 
     def __post_init__(self) -> None:
-        if not self.channels or min(self.channels) < 1:
-            raise ConfigError(f"channels needs one or more sizes of at least 1, got {list(self.channels)}")
-        if self.blocks < 0 or self.embedding_dim < 1:
-            raise ConfigError(f"blocks must be at least 0 and embedding_dim at least 1, got {self.blocks} and {self.embedding_dim}")
+        super().__post_init__()
+        if not self.channels:
+            raise ConfigError("channels needs one or more sizes, got []")
 
 
 class ResBlock(nn.Module):

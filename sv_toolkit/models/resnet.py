@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sv_toolkit.errors import ConfigError, shown
+from sv_toolkit.config import OneOf, Options, Size, Within
+from sv_toolkit.errors import ConfigError
 from sv_toolkit.models.layers import halved
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.normalization import MaskedBatchNorm
@@ -18,7 +20,7 @@ POOLINGS = ("mean", "statistics")
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(Options):
     """Sizes of the network; the defaults are the paper's Table 1, where the 128 numbers of the pooling are the embedding.
 
     The table names sizes and strides.  What it leaves open is done as in ResNet-34 and its software: 3, 4, 6 and 3
@@ -36,25 +38,20 @@ class ResNetConfig:
         embedding_dim: what comes out (128); without the linear layer the last of `channels`.
     """
 
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
-    kernel: int = 7
-    slope: float = 0.3
-    pooling: str = "mean"
+    channels: tuple[Size, ...] = (16, 32, 64, 128)
+    blocks: tuple[Size, ...] = (3, 4, 6, 3)
+    kernel: Size = 7
+    slope: Annotated[float, Within(0, 1, open_high=True)] = 0.3
+    pooling: Annotated[str, OneOf(POOLINGS)] = "mean"
     linear: bool = False
-    embedding_dim: int = 128
+    embedding_dim: Size = 128
 
     def __post_init__(self) -> None:
-        if not self.channels or len(self.channels) != len(self.blocks) or min(*self.channels, *self.blocks) < 1:
-            raise ConfigError(f"channels and blocks need as many sizes of at least 1, got {list(self.channels)} and {list(self.blocks)}")
-        if self.kernel < 1 or self.kernel % 2 == 0:
+        super().__post_init__()
+        if not self.channels or len(self.channels) != len(self.blocks):
+            raise ConfigError(f"channels and blocks need as many sizes, one or more, got {list(self.channels)} and {list(self.blocks)}")
+        if self.kernel % 2 == 0:
             raise ConfigError(f"kernel must be odd, got {self.kernel}")
-        if not 0 <= self.slope < 1:
-            raise ConfigError(f"slope must lie in [0, 1), got {self.slope:g}")
-        if self.pooling not in POOLINGS:
-            raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, got {shown(self.pooling)}")
-        if self.embedding_dim < 1:
-            raise ConfigError(f"embedding_dim must be at least 1, got {self.embedding_dim}")
         if not self.linear and (self.pooling != "mean" or self.embedding_dim != self.channels[-1]):
             raise ConfigError(
                 f"without linear = true pooling must be mean and embedding_dim the last of channels, {self.channels[-1]}, "

@@ -8,7 +8,7 @@ a resumed run, and any number of processes that share the batch, see the same.  
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,12 @@ class Plan:
     def rows(self, rows: range) -> Plan:
         """The plan of some of the crops."""
         return Plan(*(getattr(self, field.name)[rows.start : rows.stop] for field in fields(self)))
+
+    def whole(self, dim: int) -> Plan:
+        """The same noise and rooms, but every band and frame is kept."""
+        no_spans = np.zeros((len(self.snr), 0, 2), np.int64)
+        kept = np.zeros_like(self.band_first), np.full_like(self.band_stop, dim)
+        return replace(self, band_first=kept[0], band_stop=kept[1], bands=no_spans, frames=no_spans)
 
 
 class Augmentation:
@@ -110,14 +116,13 @@ class Augmentation:
         crops.sub_(offset[:, None]).mul_(gain[:, None])
         return mask(crops, plan.bands, plan.frames)
 
-    @staticmethod
-    def originals(examples: Examples, places: np.ndarray, starts: np.ndarray, num_frames: int, device: torch.device) -> Tensor:
-        """Network input `(len(places), num_frames, dim)` of the same crops as they were recorded: without augmentation, of the originals of copies."""
+    def originals(
+        self, examples: Examples, places: np.ndarray, starts: np.ndarray, num_frames: int, plan: Plan, device: torch.device
+    ) -> Tensor:
+        """Network input `(len(places), num_frames, dim)` of the same crops, with the same noise and rooms, as they were before any codec, lost band or mask."""
         places = examples.originals[places]
         starts = np.minimum(starts, np.maximum(examples.num_frames[places] - num_frames, 0))  # a codec may have moved an end
-        crops = examples.frames.crops(places, starts, num_frames).to(device, non_blocking=True)
-        offset, gain = (torch.from_numpy(part).to(device, non_blocking=True) for part in examples.normalization(places))
-        return crops.sub_(offset[:, None]).mul_(gain[:, None])
+        return self.inputs(examples, places, starts, num_frames, plan.whole(examples.dim), device)
 
     def _changed(self, examples: Examples, places: np.ndarray, starts: np.ndarray, clean: Tensor, rows: np.ndarray, plan: Plan) -> Tensor:
         changed, device = clean, clean.device

@@ -48,7 +48,7 @@ class Batch:
         speakers: `(num_speakers, num_utterances)` class of every utterance of the whole batch, on the device.
         rows: which of the utterances, counted speaker by speaker, `features` holds.
         places: `(num_speakers, num_utterances)` utterances of the source, for messages.
-        clean: the same crops as they were recorded, like `features`; None where the configuration asks for no consistency with them.
+        original: the same crops before any codec, lost band or mask, like `features`; None where the configuration asks for no consistency.
     """
 
     source: Source
@@ -56,7 +56,7 @@ class Batch:
     speakers: Tensor
     rows: range
     places: np.ndarray
-    clean: Tensor | None = None
+    original: Tensor | None = None
 
     def utterances(self) -> list[str]:
         """Ids of the whole batch."""
@@ -86,9 +86,11 @@ def make_batch(
     rows = share(draw.places.size, rank, num_processes)
     places, starts = (part[rows.start : rows.stop] for part in (draw.places.ravel(), draw.starts))
     features = augment.inputs(source.examples, places, starts, draw.num_frames, plan.rows(rows), device)
-    clean = augment.originals(source.examples, places, starts, draw.num_frames, device) if augment.config.consistency else None
+    original = None
+    if augment.config.consistency:
+        original = augment.originals(source.examples, places, starts, draw.num_frames, plan.rows(rows), device)
     speakers = torch.from_numpy(source.classes[draw.speakers]).to(device, non_blocking=True)
-    return Batch(source, features, speakers, rows, draw.places, clean)
+    return Batch(source, features, speakers, rows, draw.places, original)
 
 
 def prefetch(
@@ -151,7 +153,7 @@ def _await(step: Step) -> None:
     stream = torch.cuda.current_stream()
     stream.wait_event(step.ready)
     for batch in step.batches:
-        for tensor in (batch.features, batch.speakers, batch.clean):
+        for tensor in (batch.features, batch.speakers, batch.original):
             if tensor is not None:
                 tensor.record_stream(stream)
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from sv_toolkit.config import as_table, build, convert, read_config, require_range
+from sv_toolkit.config import Count, Options, Positive, Share, Size, Weight, Within, as_table, build, convert, read_config
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.losses.registry import LossConfig, loss_config, loss_needs, loss_table
+from sv_toolkit.losses.registry import LossConfig, loss_config, loss_entry, loss_needs, loss_table
+from sv_toolkit.losses.term import Sampler
 from sv_toolkit.models.registry import architecture_entry
 from sv_toolkit.models.store import WindowConfig
 from sv_toolkit.training.schedules import ScheduleConfig
 
+Decibels = Annotated[float, Within(0, 200)]
 LARGEST_SEED = 2**32 - 1  # generators of torch take 64 bits, and those of steps and rows are made of the seed by multiplication
 
 
 @dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(Options):
     """N speakers x M utterances, cut to one random length in [min_frames, max_frames] per batch.
 
     Attributes:
@@ -34,23 +36,18 @@ class BatchConfig:
             utterances, for TE2E) or "utterances" (N x M of any speakers, for losses that look at labels alone).
     """
 
-    num_speakers: int = 64
-    num_utterances: int = 10
-    min_frames: int = 140
-    max_frames: int = 180
-    length_step: int = 0
-    shortest: int = 0
-    sampler: str = "speakers"
+    num_speakers: Annotated[int, Within(1, symbol="--speakers-per-batch")] = 64
+    num_utterances: Size = 10
+    min_frames: Size = 140
+    max_frames: Size = 180
+    length_step: Count = 0
+    shortest: Count = 0
+    sampler: Sampler = "speakers"
 
     def __post_init__(self) -> None:
-        if self.sampler not in ("speakers", "tuples", "utterances"):
-            raise ConfigError(f"sampler must be speakers, tuples or utterances, got {shown(self.sampler)}")
-        require_range("num_speakers (--speakers-per-batch)", self.num_speakers, 1)
-        require_range("num_utterances", self.num_utterances, 1)
-        require_range("min_frames", self.min_frames, 1)
-        require_range("max_frames", self.max_frames, self.min_frames)
-        require_range("length_step", self.length_step, 0)
-        require_range("shortest", self.shortest, 0, self.max_frames)
+        super().__post_init__()
+        Within(self.min_frames).check("max_frames", self.max_frames)
+        Within(0, self.max_frames).check("shortest", self.shortest)
 
     @property
     def lengths(self) -> range:
@@ -64,7 +61,7 @@ class BatchConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Options):
     """Defaults are the paper's recipe: SGD 0.01, clip 3, projections x 0.5, (w, b) x 0.01.
 
     The two factors multiply the learning rate of those parameters.  For SGD that is the same as scaling their
@@ -80,29 +77,17 @@ class OptimizerConfig:
         loss_factor: learning rate of single numbers of the loss, such as w and b, over that of the network.
     """
 
-    name: str = "sgd"
-    learning_rate: float = 0.01
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip: float = 3.0
-    projection_factor: float = 0.5
-    loss_factor: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.name not in ("sgd", "adam", "adamw"):
-            raise ConfigError(f"name must be sgd, adam or adamw, got {shown(self.name)}")
-        if not 0 < self.learning_rate <= 100:
-            raise ConfigError(f"learning_rate must lie in (0, 100], got {self.learning_rate:g}")
-        require_range("momentum", self.momentum, 0, 1)
-        require_range("weight_decay", self.weight_decay, 0)
-        require_range("projection_factor", self.projection_factor, 0)
-        require_range("loss_factor", self.loss_factor, 0)
-        if self.clip <= 0:
-            raise ConfigError(f"clip must be positive, got {self.clip:g}")
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Within(0, 100, open_low=True)] = 0.01
+    momentum: Share = 0.0
+    weight_decay: Weight = 0.0
+    clip: Positive = 3.0
+    projection_factor: Weight = 0.5
+    loss_factor: Weight = 0.01
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Options):
     """Rooms and noise from data directories (--reverb, --noise), mixed into the mel powers of a crop; lost bands; masks over its input.
 
     Attributes:
@@ -116,40 +101,33 @@ class AugmentConfig:
         band_attenuation: lowest and highest attenuation of lost bands, dB.
         time_masks, time_mask_frames: SpecAugment: stretches of frames set to the mean, and the longest of them.
         frequency_masks, frequency_mask_bands: the same for neighbouring mel bands.
-        consistency: weight of 1 minus the cosine between the embedding of a crop and that of the same crop as it was recorded:
-            without augmentation and, where the table `utt2uniq` says that the utterance is a copy (through a codec), of the original.
+        consistency: weight of 1 minus the cosine between the embedding of a crop and that of its original: the same crop with the
+            same noise and room, but with all bands and frames and, where the table `utt2uniq` says that the utterance is a copy
+            (through a codec), of what it is a copy of.
     """
 
-    noise_probability: float = 0.0
+    noise_probability: Share = 0.0
     noise_snr: tuple[float, float] = (0.0, 20.0)
-    reverb_probability: float = 0.0
-    band_probability: float = 0.0
-    band_kept: tuple[float, float] = (0.7, 1.0)
-    band_attenuation: tuple[float, float] = (6.0, 60.0)
-    time_masks: int = 0
-    time_mask_frames: int = 20
-    frequency_masks: int = 0
-    frequency_mask_bands: int = 8
-    consistency: float = 0.0
+    reverb_probability: Share = 0.0
+    band_probability: Share = 0.0
+    band_kept: tuple[Share, Share] = (0.7, 1.0)
+    band_attenuation: tuple[Decibels, Decibels] = (6.0, 60.0)
+    time_masks: Count = 0
+    time_mask_frames: Count = 20
+    frequency_masks: Count = 0
+    frequency_mask_bands: Count = 8
+    consistency: Weight = 0.0
 
     def __post_init__(self) -> None:
-        require_range("consistency", self.consistency, 0)
-        require_range("noise_probability", self.noise_probability, 0, 1)
-        require_range("reverb_probability", self.reverb_probability, 0, 1)
-        require_range("band_probability", self.band_probability, 0, 1)
-        for name in ("time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bands"):
-            require_range(name, getattr(self, name), 0)
+        super().__post_init__()
         for name in ("noise_snr", "band_kept", "band_attenuation"):
             lowest, highest = getattr(self, name)
             if lowest > highest:
                 raise ConfigError(f"{name} needs [lowest, highest], got {[lowest, highest]}")
-        for name, largest in (("band_kept", 1.0), ("band_attenuation", 200.0)):
-            for value in getattr(self, name):
-                require_range(name, value, 0, largest)
 
 
 @dataclass(frozen=True)
-class TrainerConfig:
+class TrainerConfig(Options):
     """How long, how often to look, and when to stop.
 
     Attributes:
@@ -171,36 +149,21 @@ class TrainerConfig:
             exact); for batches that do not fit in memory, at the price of a second forward pass.  0: all at once.
     """
 
-    steps: int = 2000
-    seed: int = 0
-    log_interval: int = 50
-    valid_interval: int = 500
-    patience: int = 0
-    average: float = 0.0
-    amp: str = "none"
-    matmul: str = "tf32"
-    preload_gb: float = 8.0
-    batch_statistics: str = "own"
-    chunk_utterances: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "log_interval", "valid_interval"):
-            require_range(name, getattr(self, name), 1)
-        require_range("patience", self.patience, 0)
-        require_range("seed", self.seed, 0, LARGEST_SEED)
-        require_range("average", self.average, 0, 0.99999)
-        require_range("preload_gb", self.preload_gb, 0)
-        require_range("chunk_utterances", self.chunk_utterances, 0)
-        if self.amp not in ("none", "bf16", "fp16"):
-            raise ConfigError(f"amp must be none, bf16 or fp16, got {shown(self.amp)}")
-        if self.batch_statistics not in ("own", "all"):
-            raise ConfigError(f"batch_statistics must be own or all, got {shown(self.batch_statistics)}")
-        if self.matmul not in ("tf32", "ieee"):
-            raise ConfigError(f"matmul must be tf32 or ieee, got {shown(self.matmul)}")
+    steps: Size = 2000
+    seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
+    log_interval: Size = 50
+    valid_interval: Size = 500
+    patience: Count = 0
+    average: Annotated[float, Within(0, 0.99999)] = 0.0
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    matmul: Literal["tf32", "ieee"] = "tf32"
+    preload_gb: Weight = 8.0
+    batch_statistics: Literal["own", "all"] = "own"
+    chunk_utterances: Count = 0
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(Options):
     """One of several data directories that a model learns from at once: MultiReader (Wan et al. 2018, section 2.3).
 
     Attributes:
@@ -208,15 +171,9 @@ class SourceConfig:
         num_speakers, num_utterances: override those of [batch] for a source with few speakers, or few utterances of each; 0: do not.
     """
 
-    weight: float = 1.0
-    num_speakers: int = 0
-    num_utterances: int = 0
-
-    def __post_init__(self) -> None:
-        require_range("num_speakers", self.num_speakers, 0)
-        require_range("num_utterances", self.num_utterances, 0)
-        if self.weight <= 0:
-            raise ConfigError(f"weight must be positive, got {self.weight:g}")
+    weight: Positive = 1.0
+    num_speakers: Count = 0
+    num_utterances: Count = 0
 
     def batch(self, common: BatchConfig) -> BatchConfig:
         """Batches of this source: those of [batch] but for what is overridden."""
@@ -285,7 +242,7 @@ def _refuse_without_effect(config: TrainConfig, where: str) -> None:
         raise ConfigError(f"{where}: input: cmvn_variance needs cmvn level, utterance or sliding, got 'none'")
     if optimizer.momentum and optimizer.name != "sgd":
         raise ConfigError(f"{where}: optimizer: momentum is an option of sgd and does nothing for {optimizer.name}; leave it out")
-    if config.schedule.margin_warmup_steps and not any(hasattr(term.options, "margin") for term in config.loss.terms):
+    if config.schedule.margin_warmup_steps and not any(loss_entry(name)[1].has_margin for name in losses):
         raise ConfigError(f"{where}: schedule: margin_warmup_steps needs a loss with a margin, {', '.join(losses)} has none; leave it out")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from sv_toolkit.errors import ConfigError
+from sv_toolkit.config import Count, OneOf, Options, Share, Size
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(Options):
     """Shape of the learning rate.
 
     Attributes:
@@ -21,17 +22,11 @@ class ScheduleConfig:
         margin_warmup_steps: margins of losses (am_softmax, aam_softmax, triplet) rise from 0 over so many steps.
     """
 
-    name: str = "halving"
-    halve_every: int = 30_000_000
-    warmup_steps: int = 0
-    final_factor: float = 0.0
-    margin_warmup_steps: int = 0
-
-    def __post_init__(self) -> None:
-        if self.name not in SHAPES:
-            raise ConfigError(f"name must be one of {', '.join(SHAPES)}, got {self.name!r}")
-        if self.halve_every < 1 or min(self.warmup_steps, self.margin_warmup_steps) < 0 or not 0 <= self.final_factor <= 1:
-            raise ConfigError("need halve_every >= 1, warmup_steps >= 0, margin_warmup_steps >= 0 and final_factor in [0, 1]")
+    name: Annotated[str, OneOf(SHAPES)] = "halving"
+    halve_every: Size = 30_000_000
+    warmup_steps: Count = 0
+    final_factor: Share = 0.0
+    margin_warmup_steps: Count = 0
 
 
 def _halving(step: int, num_steps: int, config: ScheduleConfig) -> float:

@@ -157,9 +157,8 @@ class Trainer:
         step, steps, schedule = self.progress.step, self.config.trainer.steps, self.config.schedule
         for group, rate in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = rate * rate_factor(step, steps, schedule)
-        for term in self.loss.modules():
-            if hasattr(term, "margin_factor"):
-                term.margin_factor = margin_factor(step, schedule)  # type: ignore[assignment]
+        for term in self.loss.losses:
+            term.margin_factor = margin_factor(step, schedule)
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradient of one source's loss to what the parameters hold; the loss and what else it says."""
@@ -170,12 +169,12 @@ class Trainer:
             seed = self.config.trainer.seed * 1_000_003 + self.progress.step  # dropout of a step depends on the step alone
             torch.manual_seed(seed + 7919 * (batch.rows.start + starts[chunk]))
             with autocast(self.device, self.config.trainer.amp):
-                return beside_clean(self.network, batch, slice(starts[chunk], starts[chunk] + size))
+                return beside_originals(self.network, batch, slice(starts[chunk], starts[chunk] + size))
 
         def compare(found: Tensor) -> LossOutput:
-            embeddings, *clean = found.chunk(1 if batch.clean is None else 2, dim=1)
+            embeddings, *originals = found.chunk(1 if batch.original is None else 2, dim=1)
             output = self.loss(embeddings.unflatten(0, tuple(batch.speakers.shape)), batch.speakers)
-            return with_consistency(output, embeddings, *clean, self.config.augment.consistency) if clean else output
+            return with_consistency(output, embeddings, originals[0], self.config.augment.consistency) if originals else output
 
         output = accumulate_gradient(
             embed, len(starts), batch.speakers.numel(), compare, lambda loss: self.scaler.scale(batch.source.weight * loss), self.processes
@@ -281,11 +280,11 @@ class Trainer:
             self.reporter.rewind(self.progress.step, self.progress.records)
 
 
-def beside_clean(network: SpeakerNetwork, batch: Batch, rows: slice) -> Tensor:
-    """Embeddings `(num_rows, dim)`; beside each, in the same row, that of the crop as it was recorded, where the batch holds it."""
-    if batch.clean is None:
+def beside_originals(network: SpeakerNetwork, batch: Batch, rows: slice) -> Tensor:
+    """Embeddings `(num_rows, dim)`; beside each, in the same row, that of the original crop, where the batch holds it."""
+    if batch.original is None:
         return network.raw(batch.features[rows])
-    return torch.cat(network.raw(torch.cat([batch.features[rows], batch.clean[rows]])).chunk(2), dim=1)
+    return torch.cat(network.raw(torch.cat([batch.features[rows], batch.original[rows]])).chunk(2), dim=1)
 
 
 def share_statistics(network: SpeakerNetwork, over_processes: bool) -> list[Tensor]:

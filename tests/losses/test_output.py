@@ -44,5 +44,5 @@ def test_consistency_adds_one_minus_the_mean_cosine_with_a_gradient_for_both_sid
     output = with_consistency(own, embeddings, clean, 2.0)
     cosines = [float(a @ b / (a.norm() * b.norm())) for a, b in zip(embeddings.detach(), clean.detach())]
     assert output.loss.item() == pytest.approx(1.5 + 2 * (1 - np.mean(cosines)), rel=1e-6)
-    assert output.extras["own"] == 3 and float(output.extras["clean_cosine"]) == pytest.approx(np.mean(cosines), rel=1e-6)
+    assert output.extras["own"] == 3 and float(output.extras["original_cosine"]) == pytest.approx(np.mean(cosines), rel=1e-6)
     assert torch.autograd.gradcheck(lambda a, b: with_consistency(own, a, b, 2.0).loss, (embeddings, clean))

@@ -74,7 +74,7 @@ def test_a_table_survives_writing_and_reading(name, weight):
         ({"name": "speaker_bases"}, "x: speaker_bases teaches the network nothing"),
         ({"terms": [{"name": "ge2e"}, {"name": "te2e"}]}, "x: ge2e, te2e cannot be added up: they need batches of speakers and of tuples"),
         ({"name": "aam_softmax", "easy_margin": 1}, "x: easy_margin needs true or false"),
-        ({"name": "center", "alpha": 0}, r"x: alpha must lie in \(0, 1\], got 0"),
+        ({"name": "center", "alpha": 0}, r"x: alpha must be in \(0, 1\], got 0"),
         ({"name": "triplet", "negatives": "soft"}, "x: negatives must be one of hard, semi-hard, all, got 'soft'"),
         ({"name": "all_speaker_hard", "num_hardest": 0}, "x: num_hardest .H. must be at least 1, got 0"),
         ({"terms": [{"name": "ge2e"}, {"name": "ge2e"}]}, "x: a loss stands twice in terms: ge2e, ge2e"),

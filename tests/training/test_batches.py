@@ -65,7 +65,7 @@ def test_processes_together_make_the_batch_of_one(source, rng, number, sampler):
     whole = make_batch(source, augment, [3, 0], 7)
     parts = [make_batch(source, augment, [3, 0], 7, rank, number) for rank in range(number)]
     torch.testing.assert_close(torch.cat([part.features for part in parts]), whole.features, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(torch.cat([part.clean for part in parts]), whole.clean, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(torch.cat([part.original for part in parts]), whole.original, rtol=1e-6, atol=1e-6)
     assert [row for part in parts for row in part.rows] == list(range(12))
     assert all(part.utterances() == whole.utterances() for part in parts)
     assert all(torch.equal(part.speakers, whole.speakers) for part in parts)
@@ -77,24 +77,34 @@ def test_the_classes_of_a_batch_are_those_of_its_utterances(source):
     assert [int(name[1:3]) + 10 for name in batch.utterances()] == batch.speakers.flatten().tolist()
 
 
-def test_clean_crops_are_those_of_the_originals_without_augmentation(source, rng):
+def test_originals_are_the_crops_with_the_same_noise_before_codecs_bands_and_masks(source, rng):
     originals = np.arange(len(source.examples))
     originals[1::2] -= 1  # every second utterance is a copy of the one before
     source = replace(source, examples=replace(source.examples, originals=originals))
-    augment = Augmentation(AugmentConfig(1.0, (0, 10), consistency=1.0), [rng.normal(0, 1, (50, 6)).astype(np.float32)])
-    batch = make_batch(source, augment, [0, 0], 3)
-    places = batch.places.ravel()
-    assert (originals[places] != places).any() and batch.clean.shape == batch.features.shape
-    length = batch.clean.shape[1]
-    for place, clean, noisy in zip(places.tolist(), batch.clean, batch.features):
+    noise = [rng.normal(0, 1, (50, 6)).astype(np.float32)]
+    config = AugmentConfig(0.5, (0, 10), band_probability=1.0, band_kept=(0.5, 0.7), time_masks=2, consistency=1.0)
+    batch = make_batch(source, Augmentation(config, noise), [0, 0], 3)
+    whole = replace(config, band_probability=0.0, time_masks=0)
+    own = make_batch(source, Augmentation(whole, noise), [0, 0], 3)  # noise is drawn before bands and masks
+    is_copy = (originals[batch.places] != batch.places).ravel()
+    assert 0 < is_copy.sum() < is_copy.size and not torch.allclose(batch.original, batch.features, atol=0.1)
+    torch.testing.assert_close(batch.original[~is_copy], own.original[~is_copy])
+    torch.testing.assert_close(own.original[~is_copy], own.features[~is_copy])
+
+
+def test_the_original_of_a_copy_is_a_crop_of_what_it_is_a_copy_of(source):
+    originals = np.arange(len(source.examples)) // 2 * 2  # every second utterance is a copy of the one before
+    source = replace(source, examples=replace(source.examples, originals=originals))
+    batch = make_batch(source, Augmentation(AugmentConfig(band_probability=1.0, consistency=1.0)), [0, 0], 3)
+    length = batch.original.shape[1]
+    for place, crop in zip(batch.places.ravel().tolist(), batch.original):
         original = originals[[place]]
-        num_frames = int(source.examples.num_frames[original[0]])
+        num_frames = max(int(source.examples.num_frames[original[0]]), length)
         everything = source.examples.frames.crops(original, np.array([0]), num_frames)[0]
         offset, gain = (torch.from_numpy(part) for part in source.examples.normalization(original))
-        expected = ((everything - offset) * gain).tile(2, 1) if num_frames < length else (everything - offset) * gain
-        found = [torch.allclose(expected[start : start + length], clean, atol=1e-5) for start in range(max(num_frames - length, 0) + 1)]
-        assert any(found) and not torch.allclose(clean, noisy, atol=0.1)
+        starts = ((everything - offset) * gain).unfold(0, length, 1).transpose(1, 2)
+        assert (starts - crop).abs().amax(dim=(1, 2)).min() < 1e-5
 
 
-def test_without_consistency_no_clean_crops_are_made(source):
-    assert make_batch(source, Augmentation(AugmentConfig()), [0, 0], 3).clean is None
+def test_without_consistency_there_are_no_originals(source):
+    assert make_batch(source, Augmentation(AugmentConfig()), [0, 0], 3).original is None

@@ -71,8 +71,8 @@ def batch_of(trainer, sampler, name="a"):
         speakers[1::2, 0] += 4
     source = Source(name, 0.5, None, BatchConfig(SPEAKERS, UTTERANCES), np.arange(9))
     features = torch.randn(SPEAKERS * UTTERANCES, FRAMES, DIM).to(trainer.device)
-    clean = features - 1 if trainer.config.augment.consistency else None
-    return Batch(source, features, torch.from_numpy(speakers).to(trainer.device), range(SPEAKERS * UTTERANCES), speakers, clean)
+    original = features - 1 if trainer.config.augment.consistency else None
+    return Batch(source, features, torch.from_numpy(speakers).to(trainer.device), range(SPEAKERS * UTTERANCES), speakers, original)
 
 
 def step_on(device, tables, sources=1):
@@ -155,7 +155,7 @@ def test_from_a_step_that_is_not_finite_on_the_weights_stay_and_the_step_is_know
     assert all(torch.equal(old, new) for old, new in zip(before, trainer.parameters))
 
 
-def test_consistency_with_clean_crops_asks_nothing():
+def test_consistency_with_originals_asks_nothing():
     tables = {**tables_of("lstm", {"name": "ge2e"}), "augment": {"consistency": 1.0}}
     found, trainer = step_on("meta", tables, sources=2)
-    assert found == [] and "clean_cosine" in trainer.totals.names
+    assert found == [] and "original_cosine" in trainer.totals.names

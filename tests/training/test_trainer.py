@@ -127,7 +127,7 @@ def test_consistency_is_logged_and_chunks_train_the_same_model(data, tables, tmp
         run_training(train_config(tables, "x"), Options(data, tmp_path / f"exp{chunk}"))
         weights.append(load_model(tmp_path / f"exp{chunk}")[0].state_dict())
         records = [json.loads(line) for line in (tmp_path / f"exp{chunk}/train.jsonl").read_text().splitlines()]
-        assert all(-1 <= record["clean_cosine"] < 1 for record in records if "loss" in record)
+        assert all(-1 <= record["original_cosine"] < 1 for record in records if "loss" in record)
     for name, weight in weights[0].items():
         torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-4)
 
