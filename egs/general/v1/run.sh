@@ -4,6 +4,7 @@
 #
 #   ./run.sh --corpora /corpora                     everything; /corpora holds an4, speech_commands, ... (see below)
 #   ./run.sh --stage 4 --seed 1 --exp exp/seed1     another training on the same features
+#   ./run.sh --stage 4 --network ecapa --system "ECAPA-TDNN"    the second network
 #   ./run.sh --stage 4 --train-config mine.toml --codecs-config none --exp exp/mine --system "My network"    another one
 #   ./run.sh --stage 9 --publish ../../../sv_toolkit/ready    put the model where the package takes it from
 set -euo pipefail
@@ -14,14 +15,15 @@ skip_stages=  # stages to leave out, for example "1 3"
 corpora=      # folder of the corpora: an4, speech_commands, arabic_speech_commands, librispeech_clips/LibriSpeech/train-clean-100
 noise=        # folder of CLASS/FOLD-*.ogg, such as ESC-10, to train with [default: synthetic noise is generated]
 data=data     # folder of the data directories
-exp=exp/lstm  # folder of the model and of what is made with it
+network=lstm  # lstm or ecapa
+exp=          # folder of the model and of what is made with it [default: exp/NETWORK]
 nj=2          # parallel jobs
 threads=2     # threads of the training; they decide the last digits of its result
 device=auto   # where to train: auto, cpu, cuda or mps
 seed=0        # seed of the training
 num_voices=300 # synthetic voices to train with
-train_config= # training configuration [default: conf/lstm.toml of the recipe]
-codecs_config= # how that training goes on with copies through codecs, or none [default: conf/codecs.toml of the recipe]
+train_config= # training configuration [default: conf/NETWORK.toml of the recipe]
+codecs_config= # how that training goes on, with consistency, or none [default: conf/NETWORK_codecs.toml of the recipe]
 calibrate_on="readers/dev readers/halves readers/short an4/dev keywords/dev" # lists of speakers that trained nothing
 system="GE2E LSTM" # what the rows of results call it
 results=      # file that rows of results are added to [default: RESULTS.md of the recipe]
@@ -33,8 +35,9 @@ cmd=          # job runner [default: what cmd.sh says]
 . parse_options.sh
 # shellcheck source=../../../utils/stages.sh
 . stages.sh
-train_config=${train_config:-$RECIPE/conf/lstm.toml}
-codecs_config=${codecs_config:-$RECIPE/conf/codecs.toml}
+exp=${exp:-exp/$network}
+train_config=${train_config:-$RECIPE/conf/$network.toml}
+codecs_config=${codecs_config:-$RECIPE/conf/${network}_codecs.toml}
 results=${results:-$RECIPE/RESULTS.md}
 features=$RECIPE/conf/features.toml
 sources="readers an4 arabic keywords" # those with speed copies; synthetic voices have none
@@ -85,19 +88,22 @@ if should_run 3 "Voice activity"; then
   done
 fi
 
-if should_run 4 "Train, then go on with copies through codecs"; then
+if should_run 4 "Train, then go on with consistency of copies through codecs and their originals"; then
   need "$data/an4/test/vad.scp" 3
-  common=(--train "arabic:$data/arabic/train_sp" --train "synthetic:$data/synthetic/train" --train "keywords:$data/keywords/train_sp"
-    --valid "readers:$data/readers/dev" --valid "an4:$data/an4/dev" --valid "keywords:$data/keywords/dev"
-    --noise "$data/noise" --reverb "$data/rooms" --seed "$seed" --device "$device" --threads "$threads")
-  first=$exp
-  if [ "$codecs_config" != none ]; then first=$exp/first; fi
-  job "$exp/log/train.log" sv-train --config "$train_config" --train "readers:$data/readers/train_sp" --train "an4:$data/an4/train_sp" \
-    "${common[@]}" "$first"
-  if [ "$codecs_config" != none ]; then
-    for name in $coded; do sv-combine-data "$data/$name/both" "$data/$name/train_sp" "$data/$name/codecs"; done
-    job "$exp/log/train_codecs.log" sv-train --config "$codecs_config" --init "$first" --train "readers:$data/readers/both" \
-      --train "an4:$data/an4/both" "${common[@]}" "$exp"
+  for name in $coded; do sv-combine-data "$data/$name/both" "$data/$name/train_sp" "$data/$name/codecs"; done
+  train() { # LOG CONFIG EXP [options]
+    local log=$1 config=$2 out=$3
+    shift 3
+    job "$exp/log/$log" sv-train --config "$config" "$@" --train "readers:$data/readers/both" --train "an4:$data/an4/both" \
+      --train "arabic:$data/arabic/train_sp" --train "synthetic:$data/synthetic/train" --train "keywords:$data/keywords/train_sp" \
+      --valid "readers:$data/readers/dev" --valid "an4:$data/an4/dev" --valid "keywords:$data/keywords/dev" \
+      --noise "$data/noise" --reverb "$data/rooms" --seed "$seed" --device "$device" --threads "$threads" "$out"
+  }
+  if [ "$codecs_config" = none ]; then
+    train train.log "$train_config" "$exp"
+  else
+    train train.log "$train_config" "$exp/first"
+    train train_codecs.log "$codecs_config" "$exp" --init "$exp/first"
   fi
 fi
 
