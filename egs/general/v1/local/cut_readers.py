@@ -14,6 +14,7 @@ from sv_toolkit.errors import DataError
 from sv_toolkit.io.audio_files import read_header
 
 NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d{4}")
+PIECE = 2.4  # seconds of the pieces of held-out readers
 SHORT, NUM_SHORT, LONG_ENOUGH = 1.6, 6, 10.0  # seconds of short pieces, how many of them, and of recordings that are cut so
 Cut = Callable[[float], list[tuple[float, float]]]
 
@@ -74,13 +75,13 @@ def tables_of(recordings: dict[str, Path], cut: Cut, mark: str) -> dict[str, dic
 @click.command(cls=SvCommand)
 @click.argument("corpus", type=DIRECTORY)
 @click.argument("data", type=DIRECTORY)
-@click.option("--length", type=FiniteRange(min=0.5), default=2.4, show_default=True, help="Seconds of a piece.")
+@click.option("--length", type=FiniteRange(min=0.5), default=1.2, show_default=True, help="Seconds of a piece to train with.")
 @click.option("--num-dev", type=click.IntRange(min=0), default=25, show_default=True, help="Readers that are held out.")
 @overwrite_option
 def command(corpus: Path, data: Path, length: float, num_dev: int, overwrite: bool) -> None:
     """Make DATA/train and, of other readers, DATA/{dev,halves,short} of the folder CORPUS that holds SPEAKER/CHAPTER/*.flac.
 
-    Only the first recording of a reader is used.  Pieces of one recording share its session: they are good to train with,
+    Only the first recording of a reader is used; short pieces make several utterances of a short one.  Pieces of one recording share its session: they are good to train with,
     and error rates between them are optimistic.
 
     \b
@@ -95,7 +96,7 @@ def command(corpus: Path, data: Path, length: float, num_dev: int, overwrite: bo
     dev = {speaker: file for speaker, file in recordings.items() if speaker in others}
     sets = {"train": tables_of(train, pieces(length), "")}
     if dev:
-        sets |= {"dev": tables_of(dev, pieces(length), ""), "halves": tables_of(dev, halves, "h"), "short": tables_of(dev, shorts, "s")}
+        sets |= {"dev": tables_of(dev, pieces(PIECE), ""), "halves": tables_of(dev, halves, "h"), "short": tables_of(dev, shorts, "s")}
     for name, tables in sets.items():
         counts = {"utterances": len(tables["utt2spk"]), "speakers": len(set(tables["utt2spk"].values()))}
         job = {"command": "cut_readers", "set": name, "length": length}
