@@ -84,7 +84,7 @@ fi
 if should_run 3 "Voice activity"; then
   need "$data/an4/test/feats.scp" 2
   for name in $training $held_out $tests; do
-    job "$exp/log/vad_${name//\//_}.log" sv-compute-vad --config "$features" --resample --nj "$nj" "$data/$name"
+    job "$exp/log/vad_${name//\//_}.log" sv-compute-vad --config "$features" --resample --nj "$nj" --max-bad 10 "$data/$name" # a short piece may hold a pause alone
   done
 fi
 
