@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=FILE, required=True, help="Configuration (.toml or .json), such as conf/ivector.toml of a recipe.")
 @click.option("--num-components", type=click.IntRange(min=1), help="Gaussians of the background model; overrides ubm.num_components.")
 @click.option("--ivector-dim", type=click.IntRange(min=1), help="Overrides total_variability.ivector_dim.")
+@click.option("--covariance", type=click.Choice(["full", "diagonal"]), help="Covariances of the Gaussians; overrides ubm.covariance.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of both; overrides ubm.seed and total_variability.seed.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Overrides any key, e.g. --set frames.cmvn=level.")
 @click.option("--posteriors", type=FILE, help="scp of frame posteriors, of a network for example, in place of the background model's.")
@@ -46,6 +47,7 @@ def command(
     config: Path,
     num_components: int | None,
     ivector_dim: int | None,
+    covariance: str | None,
     seed: int | None,
     settings: tuple[str, ...],
     posteriors: Path | None,
@@ -58,7 +60,7 @@ def command(
 ) -> None:
     """Train an i-vector system on the features of DATA; the model is EXP.
 
-    First the background model, diagonal and then full Gaussians, then the total variability matrix, both by EM.
+    First the background model, diagonal and then, unless these are to stay, full Gaussians, then the total variability matrix, both by EM.
     Started again after an interruption, the same command goes on from the last finished stage.
 
     \b
@@ -74,6 +76,7 @@ def command(
     given = {
         "ubm.num_components": num_components,
         "total_variability.ivector_dim": ivector_dim,
+        "ubm.covariance": covariance,
         "ubm.seed": seed,
         "total_variability.seed": seed,
     }

@@ -11,6 +11,7 @@ from sv_toolkit.config import Count, OneOf, Options, Size, Within, build, read_c
 from sv_toolkit.errors import ConfigError, plain, shown
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
+COVARIANCES = ("full", "diagonal")
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class FrameConfig(Options):
 
 @dataclass(frozen=True)
 class UbmConfig(Options):
-    """The universal background model: diagonal Gaussians by splitting and EM, then full covariances.
+    """The universal background model: diagonal Gaussians by splitting and EM, then, where asked for, full covariances.
 
     Attributes:
         split_iterations: EM iterations after every doubling of the number of Gaussians ...
-        diagonal_iterations: ... and at the full number; then those with full covariances (0: they stay diagonal).
+        diagonal_iterations: ... and at the full number.
+        covariance: "full", or "diagonal": the Gaussians stay as these iterations leave them.  Given posteriors make such Gaussians, too.
+        full_iterations: those with full covariances, where `covariance` is full; 0 leaves the diagonals that it starts with.
         subsample: only every so many frames are used to train it.
         variance_floor: lower bound of variances, as a part of the variance of all frames.
-        num_selected: Gaussians, the best by their diagonals, whose full likelihood is computed for a frame.
+        num_selected: Gaussians, the best by their diagonals, that may align a frame.
         min_posterior: smaller posteriors become 0, and the others of the frame are scaled up to make up for them.
         seed: of the directions in which Gaussians are split.
     """
@@ -61,6 +64,7 @@ class UbmConfig(Options):
     num_components: Size = 64
     split_iterations: Size = 3
     diagonal_iterations: Size = 8
+    covariance: Annotated[str, OneOf(COVARIANCES)] = "full"
     full_iterations: Count = 4
     subsample: Size = 1
     variance_floor: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.01

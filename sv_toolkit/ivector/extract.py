@@ -17,7 +17,7 @@ from sv_toolkit.extraction.pipeline import Extraction, RunOptions, run
 from sv_toolkit.io.shards import Skip, Written
 from sv_toolkit.ivector.frames import opened, posteriors_digest
 from sv_toolkit.ivector.gmm import FullGmm
-from sv_toolkit.ivector.statistics import Align, align_full, align_given, utterance_statistics
+from sv_toolkit.ivector.statistics import alignment, utterance_statistics
 from sv_toolkit.ivector.store import Description, load_system, read_description
 from sv_toolkit.ivector.total_variability import TotalVariability, gram, posterior, whiten
 
@@ -59,7 +59,7 @@ def extract_ivectors(model: Path, data: Path, out: Path, options: RunOptions, po
 def ivector_shard(model: Path, key: tuple[Any, ...], utterances: list[str]) -> Iterator[tuple[str, np.ndarray | Skip]]:
     """The i-vector, or the reason why there is none, of every utterance."""
     gmm, total, squares, description = _system(model)
-    align, frames = _alignment(gmm, description), opened(*key)
+    align, frames = alignment(gmm, description.config.ubm, description.alignment == "posteriors"), opened(*key)
     for utterance in utterances:
         try:
             counts, sums = utterance_statistics(frames, [utterance], align)
@@ -78,12 +78,6 @@ def ivectors(counts: np.ndarray, sums: np.ndarray, gmm: FullGmm, total: TotalVar
         squares: `gram(total)`.
     """
     return posterior(counts, whiten(counts, sums, gmm), total, squares).means
-
-
-def _alignment(gmm: FullGmm, description: Description) -> Align:
-    if description.alignment == "posteriors":
-        return align_given
-    return partial(align_full, gmm, description.config.ubm.num_selected, description.config.ubm.min_posterior)
 
 
 @lru_cache(maxsize=1)

@@ -91,6 +91,16 @@ def pruned(posteriors: np.ndarray, min_posterior: float) -> np.ndarray:
     return kept / kept.sum(axis=1, keepdims=True)
 
 
+def diagonal_posteriors(frames: np.ndarray, gmm: DiagonalGmm, num_selected: int, min_posterior: float) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors of the best Gaussians of every frame, pruned as `full_posteriors` does; arguments and results as there."""
+    log_likelihoods = gmm.log_likelihoods(frames)
+    is_selected = select(log_likelihoods, num_selected)
+    if is_selected is not None:
+        log_likelihoods[~is_selected] = -np.inf
+    posteriors, log_likelihood = normalized(log_likelihoods)
+    return pruned(posteriors, min_posterior), log_likelihood
+
+
 def full_posteriors(frames: np.ndarray, gmm: FullGmm, num_selected: int, min_posterior: float) -> tuple[np.ndarray, np.ndarray]:
     """Posteriors by full covariances of the Gaussians that the diagonals select, pruned as Kaldi's gmm-gselect and fgmm-global-gselect-to-post do.
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from sv_toolkit.io.shards import cut_shards
+from sv_toolkit.ivector.config import UbmConfig
 from sv_toolkit.ivector.frames import Block, Frames, opened, over_shards
-from sv_toolkit.ivector.gmm import DiagonalGmm, FullGmm, full_posteriors, normalized
+from sv_toolkit.ivector.gmm import DiagonalGmm, FullGmm, diagonal_posteriors, full_posteriors, normalized
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,24 @@ def align_full(gmm: FullGmm, num_selected: int, min_posterior: float, block: Blo
     return full_posteriors(block.frames, gmm, num_selected, min_posterior)
 
 
+def align_pruned(gmm: DiagonalGmm, num_selected: int, min_posterior: float, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """As `diagonal_posteriors`."""
+    return diagonal_posteriors(block.frames, gmm, num_selected, min_posterior)
+
+
 def align_given(block: Block) -> tuple[np.ndarray, np.ndarray]:
     """The posteriors that came with the frames, of a network for example."""
     assert block.posteriors is not None
     return block.posteriors, np.full(len(block.frames), np.nan)
+
+
+def alignment(gmm: FullGmm, config: UbmConfig, is_given: bool) -> Align:
+    """How a finished system aligns frames: by posteriors that came with them, or by its Gaussians."""
+    if is_given:
+        return align_given
+    if config.covariance == "diagonal":
+        return partial(align_pruned, gmm.diagonal, config.num_selected, config.min_posterior)
+    return partial(align_full, gmm, config.num_selected, config.min_posterior)
 
 
 def second_order(frames: np.ndarray, posteriors: np.ndarray) -> np.ndarray:

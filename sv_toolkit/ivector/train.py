@@ -26,7 +26,7 @@ from sv_toolkit.io.workers import available_cpus
 from sv_toolkit.ivector.config import IvectorConfig
 from sv_toolkit.ivector.frames import Frames, opened, over_shards, posteriors_digest, survey
 from sv_toolkit.ivector.gmm import FullGmm
-from sv_toolkit.ivector.statistics import Align, Source, align_full, align_given, utterance_statistics
+from sv_toolkit.ivector.statistics import Align, Source, alignment, utterance_statistics
 from sv_toolkit.ivector.store import (
     DESCRIPTION,
     UBM,
@@ -98,7 +98,7 @@ def train_ivector(config: IvectorConfig, options: Options) -> bool:
         if options.only_background:
             _write_survey(folder / WORK, background, lengths, skipped)
             return True
-        files = _statistics(source, _alignment(gmm, config, options), gmm, work, job)
+        files = _statistics(source, alignment(gmm, config.ubm, options.posteriors is not None), gmm, work, job)
         if work.is_part:
             return True
         total, log_marginals = _total_variability(files, gmm, config, num_jobs)
@@ -189,12 +189,6 @@ def _background(source: Source, config: IvectorConfig, options: Options, job: di
     write_arrays(path, gmm_arrays(gmm))
     write_manifest(options.folder, Manifest(UBM_NAME, own, {"components": len(gmm.weights)}, {UBM: describe_file(path)}))
     return gmm
-
-
-def _alignment(gmm: FullGmm, config: IvectorConfig, options: Options) -> Align:
-    if options.posteriors is not None:
-        return align_given
-    return partial(align_full, gmm, config.ubm.num_selected, config.ubm.min_posterior)
 
 
 def _statistics(source: Source, align: Align, gmm: FullGmm, work: Work, job: dict[str, Any]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The universal background model by EM: diagonal Gaussians, doubled until there are enough, then full covariances.
+"""The universal background model by EM: diagonal Gaussians, doubled until there are enough, then full covariances unless diagonal ones are asked for.
 
 Reynolds, Quatieri and Dunn 2000; the doubling is that of Linde, Buzo and Gray 1980.
 """
@@ -135,6 +135,8 @@ def train_ubm(source: Source, config: UbmConfig) -> FullGmm:
     """
     diagonal, floor = train_diagonal(source, config)
     gmm = as_full(diagonal)
+    if config.covariance == "diagonal":
+        return gmm
     for iteration in range(config.full_iterations):
         statistics = source.accumulate(partial(align_full, gmm, config.num_selected, config.min_posterior), is_full=True)
         gmm = full_step(statistics, gmm, floor)
@@ -148,7 +150,8 @@ def ubm_of_posteriors(source: Source, config: UbmConfig) -> FullGmm:
     Raises:
         ConfigError: another number of classes than `config.num_components`.
     """
-    statistics = source.accumulate(align_given, is_full=True)
+    is_full = config.covariance == "full"
+    statistics = source.accumulate(align_given, is_full)
     num_classes = len(statistics.counts)
     if num_classes != config.num_components:
         raise ConfigError(
@@ -158,4 +161,5 @@ def ubm_of_posteriors(source: Source, config: UbmConfig) -> FullGmm:
     start = DiagonalGmm(
         np.full(num_classes, 1 / num_classes), np.repeat(whole.means, num_classes, 0), np.repeat(whole.variances, num_classes, 0)
     )
-    return full_step(statistics, as_full(start), config.variance_floor * whole.variances[0])
+    floor = config.variance_floor * whole.variances[0]
+    return full_step(statistics, as_full(start), floor) if is_full else as_full(diagonal_step(statistics, start, floor))

@@ -22,6 +22,7 @@ def test_tables_and_overrides_are_read(tmp_path):
         ("[ubm]\nnum_component = 3\n", "ubm: unknown key 'num_component', did you mean 'num_components'"),
         ("[ubm]\nvariance_floor = 2.0\n", "variance_floor"),
         ("[ubm]\nmin_posterior = 0.5\n", "min_posterior"),
+        ("[ubm]\ncovariance = 'tied'\n", "covariance must be one of full, diagonal, got 'tied'"),
         ("[ubm]\nfull_iterations = -1\n", "full_iterations must be at least 0"),
         ("[ubm]\nsubsample = 0\n", "subsample must be at least 1"),
         ("[frames]\ncmvn = 'global'\n", "none, level, utterance, sliding, got 'global'"),

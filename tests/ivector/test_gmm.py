@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sv_toolkit.ivector.gmm import DiagonalGmm, FullGmm, full_posteriors, normalized, pruned, select
+from sv_toolkit.ivector.gmm import DiagonalGmm, FullGmm, diagonal_posteriors, full_posteriors, normalized, pruned, select
 
 
 def make_full(rng, num_components=5, dim=3):
@@ -60,6 +60,16 @@ def test_selected_gaussians_alone_share_the_posterior(rng):
         assert set(np.flatnonzero(row)) <= set(chosen)
         assert row[chosen] == pytest.approx(values[chosen] / values[chosen].sum(), rel=1e-9)
     assert log_likelihood == pytest.approx(np.log(np.take_along_axis(all_of_them, best, 1).sum(axis=1)))
+
+
+@pytest.mark.parametrize(("num_selected", "min_posterior"), [(5, 0.0), (2, 0.0), (3, 0.2)])
+def test_diagonal_posteriors_are_those_of_a_full_mixture_with_the_same_variances(rng, num_selected, min_posterior):
+    gmm, frames = make_diagonal(rng), rng.standard_normal((30, 3))
+    full = FullGmm(gmm.weights, gmm.means, np.stack([np.diag(v) for v in gmm.variances]))
+    made, likelihood = diagonal_posteriors(frames, gmm, num_selected, min_posterior)
+    expected, full_likelihood = full_posteriors(frames, full, num_selected, min_posterior)
+    assert made == pytest.approx(expected, abs=1e-12)
+    assert likelihood == pytest.approx(full_likelihood)
 
 
 def test_selecting_all_selects_nothing_out():

@@ -158,6 +158,17 @@ def test_more_dimensions_than_utterances_are_allowed(small, data, tmp_path):
     assert load_system(tmp_path / "model")[1].ivector_dim == 40
 
 
+def test_a_system_of_diagonal_gaussians_is_another_and_extracts_as_it_was_trained(small, data, model, tmp_path):
+    diagonal = dataclasses.replace(small, ubm=dataclasses.replace(small.ubm, covariance="diagonal"))
+    train(diagonal, data, tmp_path / "diagonal")
+    gmm, _, description = load_system(tmp_path / "diagonal")
+    assert description.config.ubm.covariance == "diagonal"
+    assert (gmm.covariances == gmm.covariances * np.eye(gmm.means.shape[1])).all()
+    assert extract_ivectors(tmp_path / "diagonal", data, tmp_path / "out", ONE_JOB) == 30
+    with pytest.raises(OutputError, match="other data or options"):
+        train(diagonal, data, model)
+
+
 def posteriors_of(data, place, num_classes=3):
     reader = ScpReader(data / "feats.scp")
     place.mkdir()

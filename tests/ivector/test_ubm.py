@@ -15,7 +15,17 @@ from sv_toolkit.ivector.config import FrameConfig, UbmConfig
 from sv_toolkit.ivector.frames import Block, opened
 from sv_toolkit.ivector.gmm import DiagonalGmm, FullGmm
 from sv_toolkit.ivector.statistics import Source, align_diagonal, align_full, statistics_of
-from sv_toolkit.ivector.ubm import as_full, diagonal_step, floored, full_step, global_gaussian, split, train_ubm, ubm_of_posteriors
+from sv_toolkit.ivector.ubm import (
+    as_full,
+    diagonal_step,
+    floored,
+    full_step,
+    global_gaussian,
+    split,
+    train_diagonal,
+    train_ubm,
+    ubm_of_posteriors,
+)
 
 NO_FLOOR = np.full(3, 1e-6)
 
@@ -206,3 +216,23 @@ def test_gaussians_of_given_posteriors_are_those_of_the_classes(data, tmp_path, 
         assert gmm.covariances[component] == pytest.approx(np.cov(own.T, bias=True), rel=1e-6, abs=1e-6)
     with pytest.raises(ConfigError, match="the posteriors have 3 columns, num_components is 64; give --num-components 3"):
         ubm_of_posteriors(source, UbmConfig())
+
+
+def test_diagonal_covariances_stay_as_the_diagonal_iterations_left_them(source):
+    config = UbmConfig(num_components=4, covariance="diagonal")
+    gmm, (diagonal, _) = train_ubm(source, config), train_diagonal(source, config)
+    assert (gmm.covariances == as_full(diagonal).covariances).all()
+    assert (gmm.means == diagonal.means).all()
+
+
+def test_diagonal_gaussians_of_given_posteriors_have_the_variances_of_the_classes(data, tmp_path, rng):
+    reader = ScpReader(data / "feats.scp")
+    given = {key: np.eye(2, dtype=np.float32)[rng.integers(2, size=reader.shape(key)[0])] for key in reader}
+    opened.cache_clear()
+    frames = opened(data, FrameConfig(delta_order=0, cmvn="none", use_vad=False), write_ark_scp(tmp_path, "post", given))
+    gmm = ubm_of_posteriors(Source(frames, frames.index.utterances), UbmConfig(num_components=2, covariance="diagonal"))
+    together = np.concatenate([reader.read(key) for key in reader])
+    labels = np.concatenate([given[key] for key in reader])[:, 1]
+    for component in range(2):
+        expected = np.diag(together[labels == component].var(axis=0, dtype=np.float64))
+        assert gmm.covariances[component] == pytest.approx(expected, rel=1e-5)
