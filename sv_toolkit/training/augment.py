@@ -164,9 +164,10 @@ def _kept_bands(config: AugmentConfig, num_crops: int, dim: int, rng: np.random.
     """First band that is kept, and the one after the last."""
     is_limited = rng.random(num_crops) < config.band_probability
     stop = np.where(is_limited, np.rint(rng.uniform(*config.band_kept, num_crops) * dim).astype(np.int64), dim)
+    stop = np.maximum(stop, 1)
     is_low = rng.random(num_crops) < 0.5
-    first = rng.integers(0, (dim - stop) // 2, endpoint=True)
-    return np.where(is_limited & is_low, first, 0), np.maximum(stop, 1)
+    first = rng.integers(0, round(config.band_low * dim), num_crops, endpoint=True)
+    return np.where(is_limited & is_low, np.minimum(first, stop - 1), 0), stop
 
 
 def _spans(num_crops: int, num_masks: int, longest: int, total: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -96,8 +96,8 @@ class AugmentConfig(Options):
         reverb_probability: share of the utterances that are put into a room.
         band_probability: share of the utterances that lose the bands above a random one, half of them also the bands below
             another, as telephones and codecs do.
-        band_kept: lowest and highest share of the bands below which nothing is lost at the top; at the bottom, at most half of
-            what is lost at the top.
+        band_kept: lowest and highest share of the bands below which nothing is lost at the top.
+        band_low: largest share of the bands that is lost at the bottom; of 64 mel bands 0.2 reaches to some 450 Hz.
         band_attenuation: lowest and highest attenuation of lost bands, dB.
         time_masks, time_mask_frames: SpecAugment: stretches of frames set to the mean, and the longest of them.
         frequency_masks, frequency_mask_bands: the same for neighbouring mel bands.
@@ -111,6 +111,7 @@ class AugmentConfig(Options):
     reverb_probability: Share = 0.0
     band_probability: Share = 0.0
     band_kept: tuple[Share, Share] = (0.7, 1.0)
+    band_low: Share = 0.2
     band_attenuation: tuple[Decibels, Decibels] = (6.0, 60.0)
     time_masks: Count = 0
     time_mask_frames: Count = 20

@@ -160,6 +160,18 @@ def test_a_crop_hears_what_was_said_before_it(data, load):
     np.testing.assert_allclose(part, whole[8:], rtol=1e-5)
 
 
+def test_bands_are_lost_at_the_top_and_for_half_of_the_crops_at_the_bottom(rng):
+    config = AugmentConfig(band_probability=1.0, band_kept=(0.5, 0.9), band_low=0.25)
+    plan = Augmentation(config).draw(4000, 10, 20, rng)
+    assert plan.band_stop.min() == 10 and plan.band_stop.max() == 18
+    low = plan.band_first[plan.band_first > 0]
+    assert set(low.tolist()) == {1, 2, 3, 4, 5} and abs(len(low) / 4000 - 0.5 * 5 / 6) < 0.03
+    none = Augmentation(AugmentConfig(band_probability=1.0, band_low=0.0)).draw(100, 10, 20, rng)
+    assert not none.band_first.any()
+    narrow = Augmentation(AugmentConfig(band_probability=1.0, band_kept=(0.0, 0.1), band_low=1.0)).draw(500, 10, 20, rng)
+    assert (narrow.band_first < narrow.band_stop).all()
+
+
 def test_lost_bands_are_attenuated_and_the_others_stay(rng):
     frames = torch.from_numpy(rng.normal(0, 1, (3, 8, 10)).astype(np.float32))
     found = limit_bands(frames, np.array([0, 2, 0]), np.array([7, 8, 10]), np.array([3.0, 1.0, 9.0]))
