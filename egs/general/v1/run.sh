@@ -142,17 +142,23 @@ fi
 
 if should_run 8 "Evaluate"; then
   need "$exp/calibration.json" 7
+  for name in $held_out; do sv-eval "$data/$name/trials" "$exp/$name/scores" --json "$exp/$name/eval.json" >"$exp/$name/eval"; done
   for name in $tests; do
-    evaluate "$name, control: quietest tenth of the frames, untrained" "$data/$name/trials" "$exp/control/$name/scores"
-    evaluate "$name, $system, seed $seed" "$data/$name/trials" "$exp/$name/scores"
+    evaluate "$name, control: quietest tenth of the frames, untrained" "$data/$name/trials" "$exp/control/$name/scores" \
+      --json "$exp/control/$name/eval.json"
+    evaluate "$name, $system, seed $seed" "$data/$name/trials" "$exp/$name/scores" --json "$exp/$name/eval.json"
+    sv-eval "$data/$name/trials" "$exp/$name/llrs" --calibrated --json "$exp/$name/llrs.json" >"$exp/$name/llrs_eval"
   done
 fi
 
 if should_run 9 "Publish"; then
   need "$exp/calibration.json" 7
   if [ -n "$publish" ]; then
+    if [ -z "$corpora" ]; then refuse "--corpora names the folder of the corpora: copies of the test speakers of AN4 go through codecs"; fi
     mkdir -p "$publish"
     cp "$exp/model.json" "$exp/model.safetensors" "$exp/calibration.json" "$publish/"
+    job "$exp/log/codecs.log" python3 "$RECIPE/../../../benchmarks/codecs.py" --model "$publish" --corpus "$corpora/an4/wav/an4test_clstk"
+    "$RECIPE/local/card_tables.py" "$exp" "$RECIPE/../../../benchmarks/results/codecs.json" "$publish/CARD.md"
   else
     echo "Nothing is published: --publish names the folder"
   fi
