@@ -34,6 +34,8 @@ class BatchConfig(Options):
             An utterance between `shortest` and the drawn length is repeated from its beginning until the crop is full.
         sampler: "speakers" (N speakers, M utterances of each), "tuples" (N tuples of one evaluation and M - 1 enrollment
             utterances, for TE2E) or "utterances" (N x M of any speakers, for losses that look at labels alone).
+        across_sessions: the utterances of a speaker come from as many sessions (utt2session) as there are: what is alike in
+            utterances of one session, the line and the room, tells nothing about the voice.
     """
 
     num_speakers: Annotated[int, Within(1, symbol="--speakers-per-batch")] = 64
@@ -43,6 +45,7 @@ class BatchConfig(Options):
     length_step: Count = 0
     shortest: Count = 0
     sampler: Sampler = "speakers"
+    across_sessions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

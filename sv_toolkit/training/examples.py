@@ -11,7 +11,6 @@ import numpy as np
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import DataError, examples, plain
 from sv_toolkit.features.prepare import InputConfig, normalization
-from sv_toolkit.io.tables import read_table
 from sv_toolkit.training.frames import Frames
 from sv_toolkit.training.index import TrainingIndex
 
@@ -65,6 +64,7 @@ class Examples:
         ids: names of the utterances of the index, for messages.
         left_out: reason by utterance id, for skipped.tsv.
         originals: `(num_utterances,)` place of the recording that an utterance is a copy of, or its own.
+        sessions: `(num_utterances,)` code of the session; empty where nobody asked.
     """
 
     frames: Frames
@@ -74,6 +74,7 @@ class Examples:
     ids: Sequence[str]
     left_out: dict[str, str]
     originals: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    sessions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         self.num_frames = np.asarray(self.table.num_frames[self.usable.utterances])
@@ -101,24 +102,6 @@ class Examples:
         """What normalisation subtracts from each utterance and multiplies it by, two `(len(places), dim)` float32."""
         rows = self.usable.utterances[places]
         return normalization(self.table.mean[rows], self.table.deviation[rows], self.input)
-
-
-def originals_of(index: FeatureIndex, usable: Usable) -> np.ndarray:
-    """`(num_utterances,)` place of the recording that each utterance is a copy of, as `utt2uniq` says, or its own.
-
-    An original of another speaker is none: a copy at another speed is another voice.
-    """
-    own = np.arange(len(usable.utterances))
-    if not (index.path / "utt2uniq").exists():
-        return own
-    table = read_table(index.path / "utt2uniq", max_fields=2, names="utterance original")
-    place = np.full(index.num_utterances, -1)
-    place[usable.utterances] = own
-    names = [index.ids[utterance] for utterance in usable.utterances.tolist()]
-    original = np.array([index.ids.find(table.get(name, name)) for name in names], np.int64)
-    found = np.where(original < 0, -1, place[original])
-    speaker = np.searchsorted(usable.ends, own, side="right")
-    return np.where((found >= 0) & (speaker[found] == speaker), found, own)
 
 
 def left_out(index: FeatureIndex, table: TrainingIndex, usable: Usable, shortest: int, min_utterances: int) -> dict[str, str]:

@@ -69,7 +69,8 @@ def random_starts(num_frames: np.ndarray, length: int, rng: np.random.Generator)
 def by_speakers(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """N speakers and M utterances of each, without replacement (Wan et al. 2018, section 2.1)."""
     speakers = rng.choice(len(examples.speakers), config.num_speakers, replace=False)
-    return np.repeat(speakers[:, None], config.num_utterances, axis=1), _utterances_of(examples, speakers, config.num_utterances, rng)
+    choose = _across_sessions if config.across_sessions else _utterances_of
+    return np.repeat(speakers[:, None], config.num_utterances, axis=1), choose(examples, speakers, config.num_utterances, rng)
 
 
 def by_tuples(examples: Examples, config: BatchConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +104,21 @@ def _utterances_of(examples: Examples, speakers: np.ndarray, count: int, rng: np
     """`(len(speakers), count)` places of utterances of each speaker, without replacement."""
     first, end = examples.usable.ends[speakers], examples.usable.ends[speakers + 1]
     return first[:, None] + distinct_numbers(end - first, count, rng)
+
+
+def _across_sessions(examples: Examples, speakers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`(len(speakers), count)` places of utterances of each speaker, without replacement: one of every session before a second of any."""
+    first, lengths = examples.usable.ends[speakers], examples.usable.ends[speakers + 1] - examples.usable.ends[speakers]
+    starts = np.cumsum(lengths) - lengths
+    row = np.repeat(np.arange(len(speakers)), lengths)
+    places = np.arange(lengths.sum()) + np.repeat(first - starts, lengths)
+    session = examples.sessions[places]
+    order = np.lexsort((rng.random(len(places)), session, row))
+    begins = np.flatnonzero(np.diff(row[order], prepend=-1).astype(bool) | np.diff(session[order], prepend=-1).astype(bool))
+    turn = np.empty(len(places), np.int64)  # 0 for the first drawn of its session, 1 for the second, ...
+    turn[order] = np.arange(len(places)) - np.repeat(begins, np.diff(begins, append=len(places)))
+    order = np.lexsort((rng.random(len(places)), turn, row))
+    return places[order[starts[:, None] + np.arange(count)]]
 
 
 def distinct_numbers(totals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

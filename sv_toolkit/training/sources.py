@@ -19,11 +19,12 @@ from sv_toolkit.losses.registry import loss_needs
 from sv_toolkit.training.augment import Augmentation, load_log_mel, refuse_other_than_log_mel, response_powers
 from sv_toolkit.training.batches import Source
 from sv_toolkit.training.config import SourceConfig, TrainConfig
-from sv_toolkit.training.examples import Examples, left_out, originals_of, refuse_nothing_usable, select_usable, warn_of
+from sv_toolkit.training.examples import Examples, left_out, refuse_nothing_usable, select_usable, warn_of
 from sv_toolkit.training.frames import ArchiveFrames, free_memory, hold_frames
 from sv_toolkit.training.index import TrainingIndex, refuse_too_many
 from sv_toolkit.training.index_store import Progress, ensure_index, load_index, no_progress
 from sv_toolkit.training.processes import Processes
+from sv_toolkit.training.relations import RELATIONS, originals_of, sessions_of
 from sv_toolkit.training.sampling import least_utterances, refuse_small
 from sv_toolkit.training.validation import HeldOut
 
@@ -41,7 +42,7 @@ class NamedData:
 
 def data_digest(path: Path) -> str:
     """Digest of the tables that decide what is read, and of their archives."""
-    return digest_of(tables_digest(path, (*STORED, "utt2uniq")))
+    return digest_of(tables_digest(path, (*STORED, *RELATIONS)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def _load(config: TrainConfig, index: FeatureIndex, table: TrainingIndex, own: S
     on_disk = ArchiveFrames(index, table, config.input, usable.utterances, pinned=place.device.type == "cuda")
     frames = hold_frames(on_disk, room / place.num_local, place.device, min(room, free_memory(place.device) / 2))
     originals = originals_of(index, usable) if config.augment.consistency else np.arange(len(usable.utterances))
-    found = Examples(frames, usable, table, config.input, index.ids, lost, originals)
+    sessions = sessions_of(index, usable) if batch.across_sessions else np.empty(0, np.int64)
+    found = Examples(frames, usable, table, config.input, index.ids, lost, originals, sessions)
     needs = loss_needs(config.loss)
     refuse_small(found, batch, needs.speakers, needs.utterances)
     return found

@@ -50,6 +50,26 @@ def test_a_batch_draws_speakers_and_utterances_without_replacement(counts, step,
     assert 10 <= found.num_frames <= 20 and (found.starts >= 0).all() and (found.starts + found.num_frames <= 50).all()
 
 
+@settings(max_examples=60)
+@given(st.lists(st.integers(3, 9), min_size=3, max_size=6), st.integers(1, 5), st.integers(0, 10_000))
+def test_a_second_utterance_of_a_session_comes_after_one_of_every_other(counts, num_sessions, step):
+    examples = examples_of(*counts)
+    examples.sessions = np.random.default_rng(step).integers(num_sessions, size=len(examples))
+    found = draw(examples, BatchConfig(3, 3, 10, 20, across_sessions=True), 1, step)
+    assert (examples.owner[found.places] == found.speakers).all() and len(np.unique(found.places)) == found.places.size
+    for speaker, places in zip(found.speakers[:, 0], found.places):
+        own = examples.sessions[examples.owner == speaker]
+        assert len(np.unique(examples.sessions[places])) == min(3, len(np.unique(own)))
+
+
+def test_across_sessions_sessions_are_equally_likely_and_so_are_the_utterances_of_one():
+    examples = examples_of(5, 5)
+    examples.sessions = np.array([0, 0, 0, 0, 1] * 2)
+    config = BatchConfig(2, 1, 10, 20, across_sessions=True)
+    counts = np.bincount(np.concatenate([draw(examples, config, 3, step).places.ravel() for step in range(4000)]), minlength=10) / 4000
+    np.testing.assert_allclose(counts, [0.125, 0.125, 0.125, 0.125, 0.5] * 2, atol=0.03)
+
+
 def test_the_same_seed_and_step_draw_the_same_batch_and_others_do_not():
     config, examples = BatchConfig(4, 3, 10, 20), examples_of(*[8] * 20)
     first, again = (draw(examples, config, 7, 3) for _ in range(2))

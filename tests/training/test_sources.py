@@ -16,8 +16,8 @@ from sv_toolkit.io.archives import ScpReader, write_ark_scp
 from sv_toolkit.io.tables import write_table
 from sv_toolkit.models.store import load_model
 from sv_toolkit.training.config import train_config
-from sv_toolkit.training.examples import originals_of
 from sv_toolkit.training.processes import Processes
+from sv_toolkit.training.relations import originals_of, sessions_of
 from sv_toolkit.training.run import Options, describe_job, run_training
 from sv_toolkit.training.sources import NamedData, Place, load_sources
 
@@ -207,3 +207,18 @@ def test_originals_follow_utt2uniq_within_a_speaker(data, load):
     write_table(data / "utt2uniq", say)
     originals = originals_of(FeatureIndex(data, need_vad=True), found.usable)
     assert {names[place]: names[original] for place, original in enumerate(originals) if place != original} == {"s00-u1": "s00-u0"}
+
+
+def test_sessions_are_those_of_utt2session_and_a_missing_table_is_named(data, load, tmp_path, tables):
+    found = load(data)
+    names = [found.name(place) for place in range(len(found))]
+    write_table(data / "utt2session", {name: f"call{name[-1]}" for name in names if not name.startswith("s05")})
+    codes = sessions_of(FeatureIndex(data, need_vad=True), found.usable)
+    by_session = {}
+    for name, code in zip(names, codes.tolist()):
+        by_session.setdefault(code, set()).add(name[-1] if not name.startswith("s05") else name)
+    assert all(len(own) == 1 for own in by_session.values()) and len(by_session) == 4 + 4
+    (data / "utt2session").unlink()
+    tables["batch"]["across_sessions"] = True
+    with pytest.raises(DataError, match="utt2session: missing; across_sessions"):
+        run_training(train_config(tables, "x"), Options(data, tmp_path / "exp"))
