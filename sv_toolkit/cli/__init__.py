@@ -29,6 +29,8 @@ COMMANDS = {
     "sv-store": "store",
     "sv-verify": "verify",
     "sv-identify": "identify",
+    "sv-train-keyword": "train_keyword",
+    "sv-detect-keyword": "detect_keyword",
     "sv-train-backend": "train_backend",
     "sv-adapt-backend": "adapt_backend",
     "sv-copy-plda": "copy_plda",
