@@ -25,6 +25,8 @@ COMMANDS = {
     "sv-extract-dvector": "extract_dvector",
     "sv-train-ivector": "train_ivector",
     "sv-extract-ivector": "extract_ivector",
+    "sv-train-phones": "train_phones",
+    "sv-extract-posteriors": "extract_posteriors",
     "sv-enroll": "enroll",
     "sv-store": "store",
     "sv-verify": "verify",

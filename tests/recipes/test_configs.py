@@ -11,6 +11,7 @@ from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import VadConfig
 from sv_toolkit.ivector.config import read_ivector_config
+from sv_toolkit.phonetic.config import read_phone_config
 from sv_toolkit.reporting.experiments import read_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,7 @@ TRAININGS = [path for path in CONFIGS if "network" in read_config(path)]
 FEATURES = [path for path in CONFIGS if {"fbank", "mfcc", "vad"} & read_config(path).keys()]
 IVECTORS = [path for path in CONFIGS if "total_variability" in read_config(path)]
 BACKENDS = [path for path in CONFIGS if "lda_dim" in read_config(path)]
+PHONES = [path for path in CONFIGS if {"left", "right"} <= read_config(path).keys()]
 EXPERIMENTS = [path for path in CONFIGS if "systems" in read_config(path)]
 
 
@@ -27,7 +29,7 @@ def named(paths):
 
 
 def test_every_configuration_is_one_of_these():
-    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS + EXPERIMENTS) == CONFIGS
+    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS + EXPERIMENTS + PHONES) == CONFIGS
     assert len(TRAININGS) >= 10
 
 
@@ -50,6 +52,11 @@ def test_a_feature_configuration_is_accepted(path):
 @named(IVECTORS)
 def test_an_ivector_configuration_is_accepted(path):
     read_ivector_config(path, {})
+
+
+@named(PHONES)
+def test_a_configuration_of_phones_is_accepted(path):
+    read_phone_config(path, {})
 
 
 @named(BACKENDS)

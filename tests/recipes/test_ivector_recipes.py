@@ -83,3 +83,30 @@ def test_speech_commands_run_from_end_to_end(run, tmp_path, configs, rng):
         "enrolled with 1, same keyword, i-vector, LDA and PLDA, seed 0",
         "enrolled with 1, different keyword, i-vector, LDA and PLDA, seed 0",
     ]
+
+
+PHONES = "left = 2\nright = 2\nhidden_size = 16\nnum_layers = 1\nepochs = 1\n"
+
+
+def test_an4_with_phonetic_classes_runs_from_end_to_end(run, tmp_path, rng):
+    pytest.importorskip("espeakng_loader", reason="the synthetic extra is not installed")
+    for part, speakers in (("an4_clstk", ("fa", "fb", "mc", "md")), ("an4test_clstk", ("fe", "mf", "mg"))):
+        for number, speaker in enumerate(speakers):
+            for take in range(7):
+                write_voice(tmp_path / "an4" / "wav" / part / speaker / f"an{take}-{speaker}-b.wav", 90 + 40 * number, rng)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/phones.toml").write_text(PHONES)
+    (tmp_path / "conf/ubm.toml").write_text(IVECTOR)
+    (tmp_path / "conf/phonetic.toml").write_text(IVECTOR.replace("num_components = 2", "num_components = 40"))
+    (tmp_path / "backend.toml").write_text(BACKEND)
+    takes = [f"<s> {'ABCDEFG'[take]} {number} </s> (an{take}-{speaker}-b)\n" for number, speaker in zip(("ONE", "TWO", "SIX"), ("fe", "mf", "mg")) for take in range(7)]  # fmt: skip
+    (tmp_path / "words").write_text("".join(takes))
+    sizes = ("--num-voices", "10", "--num-utterances", "6", "--seeds", "0 1", "--configs", "conf", "--backend-config", "backend.toml")
+    words = ("--corpus", "an4", "--any-size", "true", "--transcripts", "words", "--results", "RESULTS.md", "--nj", "1", *sizes)
+    result = run(ROOT / "egs/an4/v4/run.sh", *words, timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" done after ") == 10
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert re.search(r"^\| classifier \| \d+\.\d % \(speech alone .* \| \d+\.\d % of 420 \|", text, re.MULTILINE), text
+    assert re.search(r"^\| phonetic i-vector, LDA and PLDA \| \d+\.\d\d % ", text, re.MULTILINE)
+    assert "the phonetic i-vector has a lower EER than that of the background model, PLDA" in text
