@@ -69,6 +69,6 @@ setup(
             "onnxruntime>=1.19",
         ],
     },
-    entry_points={"console_scripts": [f"{name} = sv_toolkit.cli.{module}:command" for name, module in commands.items()]},
+    entry_points={"console_scripts": [f"{name} = sv_toolkit.cli.start:main" for name in commands]},
     classifiers=["Programming Language :: Python :: 3", "Topic :: Multimedia :: Sound/Audio :: Speech"],
 )

@@ -16,10 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from sv_toolkit.cli import start
+from sv_toolkit.cli.start import Terminated
 from sv_toolkit.errors import SvError, plain
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -68,17 +70,26 @@ class SvCommand(click.Command):
         """Run the command; end with its exit code."""
         name = ctx.info_name or "sv"
         log_to_stderr(name)
-        signal.signal(signal.SIGTERM, _terminated)
+        start.raise_on_signals()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (SvError, OSError, MemoryError, ModuleNotFoundError, UnicodeEncodeError, KeyboardInterrupt, Terminated) as error:
-            status, line = explain(error)
-            if line:
+        except Exception as error:
+            self._stop(name, start.received() or error)
+        except (KeyboardInterrupt, Terminated) as error:
+            self._stop(name, error)
+        finally:
+            start.end_at_once_on_signals()
+
+    def _stop(self, name: str, error: BaseException) -> NoReturn:
+        status, line = explain(error)  # raises what nobody foresaw again
+        start.end_at_once_on_signals()
+        if line:
+            with contextlib.suppress(OSError):  # nobody reads stderr: the status says it
                 click.echo(f"{name}: {line}", err=True)
-            _forget_stdout()
-            sys.exit(status)
+        _forget_stdout()
+        sys.exit(status)
 
 
 def refuse_given(why: str, *names: str) -> None:
@@ -119,20 +130,10 @@ def let_waiting_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that locks and temporary files are cleaned up."""
-
-
-def _terminated(signum: int, frame: object) -> None:
-    raise Terminated
-
-
 def explain(error: BaseException) -> tuple[int, str]:
     """Exit status and the line for stderr ("" for silence)."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted; the same command goes on from what is complete"
-    if isinstance(error, Terminated):
-        return 143, "terminated; run the same command again to resume from what is complete"
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        return start.status_and_line(error.number if isinstance(error, Terminated) else signal.SIGINT)
     if isinstance(error, BrokenPipeError):
         return 141, ""
     if isinstance(error, SvError):
@@ -149,7 +150,13 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 1, "error: out of memory; try a smaller --nj or smaller batches"
     if isinstance(error, OSError):
         what = os.strerror(error.errno) if error.errno else str(error)
-        where = f"{plain(error.filename)}: " if error.filename else "write failed: " if error.errno in (errno.ENOSPC, errno.EFBIG) else ""
+        where = (
+            f"{plain(error.filename)}: "
+            if error.filename
+            else "write failed: "
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EBADF)
+            else ""
+        )
         return 1, f"error: {where}{what}"
     raise error
 

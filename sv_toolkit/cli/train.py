@@ -8,6 +8,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ from sv_toolkit.cli.common import (
     resume_option,
 )
 from sv_toolkit.cli.missing_features import make_missing_features
+from sv_toolkit.cli.start import CAUGHT, raise_for
 
 if TYPE_CHECKING:
     from sv_toolkit.training.config import TrainConfig
@@ -161,7 +163,7 @@ def command(
         overwrite=overwrite,
         timing=timing_log,
         tensorboard=tensorboard,
-        should_stop=lambda: stop.number is not None,
+        should_stop=stop.is_asked,
         reverb=reverb,
         init=init,
         init_skip=init_skip,
@@ -251,14 +253,21 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 class StopRequest:
-    """Ctrl-C and SIGTERM end the training after the step in hand; a second Ctrl-C ends it at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the training after the step in hand; a second Ctrl-C, or one before the first step, at once."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, self._ask)
+        self._has_begun = False
+        for number in CAUGHT:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._ask)
 
-    def _ask(self, number: int, frame: object) -> None:
-        if self.number is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+    def is_asked(self) -> bool:
+        """Whether to stop; the trainer asks after every step."""
+        self._has_begun = True
+        return self.number is not None
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self._has_begun or (self.number is not None and number == signal.SIGINT):
+            raise_for(number)
         self.number = number

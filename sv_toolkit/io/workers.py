@@ -52,7 +52,8 @@ def _collect(
     try:
         while waiting or running:
             while waiting and len(running) < num_jobs:  # no queue ahead: what a dead worker held is then known exactly
-                running[pool.submit(function, waiting[-1])] = waiting[-1]
+                with _ctrl_c_later():
+                    running[pool.submit(function, waiting[-1])] = waiting[-1]
                 waiting.pop()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = future.result()
@@ -65,6 +66,16 @@ def _collect(
         ) from None
 
 
+@contextlib.contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Processes that start in the block never see Ctrl-C, also not before `_follow_parent`; this one sees it after the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _kill(pool: ProcessPoolExecutor) -> None:
     for process in list((pool._processes or {}).values()):
         process.kill()
@@ -74,6 +85,8 @@ def _follow_parent(parent: int) -> None:
     """Die with the parent; leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere an orphan ends with its task
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
