@@ -44,7 +44,16 @@ _stage_end() { # how it ended
 
 _recipe_end() {
   local status=$?
-  if [ "$status" -eq 0 ]; then _stage_end "done"; else _stage_end "failed (exit $status)"; fi
+  if [ "$status" -eq 0 ]; then
+    _stage_end "done"
+  else
+    local folders="--data and --exp"
+    if [ -z "${data-}" ]; then folders=--exp; fi
+    if [ -n "$_stage_running" ]; then
+      printf '%s: where a command asks for --overwrite: remove what it names, or give other folders with %s\n' "${_stages_script##*/}" "$folders" >&2
+    fi
+    _stage_end "failed (exit $status)"
+  fi
 }
 
 # should_run N TITLE: true if stage N is asked for; then also closes the stage before it and prints the title.

@@ -290,12 +290,12 @@ def write_ark_scp(
     ark, scp = Path(directory) / f"{name}.ark", Path(directory) / f"{name}.scp"
     absolute = os.path.abspath(ark)  # noqa: PTH100 (links stay links)
     entries: dict[str, str] = {}
-    scp.unlink(missing_ok=True)  # while the archive changes there is no index of the old one
     with whole_binary(ark) as stream:
         for key, array in arrays.items() if isinstance(arrays, Mapping) else arrays:
             if key in entries:
                 raise ValueError(f"the key {plain(key)} occurs twice")
             entries[key] = f"{absolute}:{stream.tell() + len(key.encode()) + 1}"
             stream.write(encode_record(key, array, compression))
+        scp.unlink(missing_ok=True)  # only now that all is written: no index of the old archive beside the new one
     write_table(scp, entries)
     return scp

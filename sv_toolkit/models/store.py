@@ -7,6 +7,7 @@ feature and VAD settings where known) and the digest of the weights.  It is writ
 from __future__ import annotations
 
 import dataclasses
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import ConfigError, ModelError, examples, plain
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.io.described import Keeper
 from sv_toolkit.models.network import SpeakerNetwork
-from sv_toolkit.models.registry import stored_entry
+from sv_toolkit.models.registry import ARCHITECTURES, stored_entry
 
 MAX_FEATURE_DIM = 1 << 20
 
@@ -126,9 +128,32 @@ def load_model(folder: Path) -> tuple[SpeakerNetwork, Description]:
     """
     description, known = read_description(folder)
     weights = MODEL.load(folder, known, load)
+    if description.architecture in ARCHITECTURES:  # an imported graph has no sizes of its own
+        _refuse_other_sizes(description, weights, plain(folder / WEIGHTS))
     network = make_network(description)
     load_weights(network, weights, plain(folder / WEIGHTS))
     return network.eval(), description
+
+
+def _refuse_other_sizes(description: Description, weights: dict[str, Tensor], where: str) -> None:
+    """Compare names and shapes before memory is taken: a description may ask for any size, the weights are as large as their file."""
+    thread, left = threading.get_ident(), [len(weights)]
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if threading.get_ident() == thread and parameter is not None:
+            left[0] -= 1
+            if left[0] < 0:  # before a network of a million layers is complete
+                raise ModelError(f"{where}: does not fit the architecture, which needs more than these {len(weights)} tensors")
+
+    counting = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):  # shapes without memory
+            network = make_network(description)
+    except (RuntimeError, OverflowError, TypeError):  # torch has no numbers for such sizes
+        raise ModelError(f"{where}: does not fit the architecture, whose sizes are beyond what a tensor can have") from None
+    finally:
+        counting.remove()
+    _refuse_unfit(network.state_dict(), weights, where)
 
 
 def model_digest(folder: Path) -> str:
@@ -142,7 +167,14 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> 
     Raises:
         ModelError: lists what is missing, unexpected or of another shape.
     """
-    own = network.state_dict()
+    _refuse_unfit(network.state_dict(), weights, where)
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{where}: {plain(name)} holds values that are not finite")
+    network.load_state_dict(weights)
+
+
+def _refuse_unfit(own: dict[str, Tensor], weights: dict[str, Tensor], where: str) -> None:
     missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unexpected:
         raise ModelError(
@@ -151,6 +183,3 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], where: str) -> 
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ModelError(f"{where}: {plain(name)} has shape {tuple(tensor.shape)}, the architecture needs {tuple(own[name].shape)}")
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{where}: {plain(name)} holds values that are not finite")
-    network.load_state_dict(weights)

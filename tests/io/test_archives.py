@@ -322,3 +322,17 @@ def test_utterances_renamed_in_the_scp_file_alone_are_read_as_in_kaldi(tmp_path)
     assert np.array_equal(with_copies.read("u3-copy"), matrices["u3"][:2])
     with pytest.raises(ArchiveError, match="belongs to .*u3, not to u3-copy"):
         ScpReader(scp, check_keys=True).read("u3-copy")
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path):
+    scp = write_ark_scp(tmp_path, "a", {"u": np.ones(3, np.float32)})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def broken():
+        yield "u", np.zeros(3, np.float32)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_ark_scp(tmp_path, "a", broken())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert ScpReader(scp).read("u").tolist() == [1, 1, 1]

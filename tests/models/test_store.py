@@ -138,3 +138,15 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
         load_model(tmp_path / "nofile")
     with pytest.raises(ModelError, match="is not a model, or sv-train has not finished it"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("hidden_size", 10_000_000), ("hidden_size", 1 << 62), ("num_layers", 100_000_000), ("embedding_dim", 1 << 40)]
+)
+def test_a_description_that_asks_for_more_than_its_weights_is_refused_before_memory_is_taken(folder, option, value):
+    content = json.loads((folder / "model.json").read_text())
+    content["network"][option] = value
+    (folder / "model.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="does not fit the architecture|has shape") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)

@@ -88,6 +88,7 @@ def test_a_failing_stage_ends_the_recipe_and_is_named(stages):
     assert result.returncode == 1
     assert result.stdout == "ran 0\nran 1\n"
     assert "stage 1 failed (exit 1) after" in result.stderr
+    assert "where a command asks for --overwrite: remove what it names, or give other folders" in result.stderr
 
 
 def test_a_job_gets_the_options_of_its_runner_and_keeps_its_words(script, tmp_path):
