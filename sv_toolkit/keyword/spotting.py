@@ -166,7 +166,8 @@ def _write(work: Work, source: DataDir, chosen: Iterator[tuple[str, Heard, Detec
     work.text(DETECTIONS, "\n".join(["\t".join(COLUMNS), *rows]) + "\n")
     unread = {item.utterance.utterance_id: item.reason for item in heard if item.reason}
     write_skipped(work.out, COMMAND, unread)
-    work.finish({"segments": len(segments), "utterances": len(heard), "skipped": len(unread)})
+    milliseconds = round(1000 * sum(item.duration for item in heard))
+    work.finish({"segments": len(segments), "utterances": len(heard), "skipped": len(unread), "milliseconds": milliseconds})
     return len(segments)
 
 
@@ -182,6 +183,18 @@ class Row:
     start: float
     end: float
     duration: float
+
+
+def seconds_heard(folder: Path) -> float:
+    """Length of all recordings that the detections in the folder were looked for in.
+
+    Raises:
+        DataError: the folder is not one of detections.
+    """
+    manifest = read_manifest(folder, NAME)
+    if manifest is None or "milliseconds" not in manifest.counts:
+        raise DataError(f"{plain(folder)}: holds no finished detections; sv-detect-keyword makes them")
+    return manifest.counts["milliseconds"] / 1000
 
 
 def read_detections(folder: Path) -> list[Row]:

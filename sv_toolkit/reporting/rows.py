@@ -21,23 +21,23 @@ def markdown_rows(name: str, results: Results, provenance: Provenance) -> list[s
     return [_row(name if condition == ALL else f"{name}, {condition}", found, provenance) for condition, found in results.items()]
 
 
-def append_rows(path: Path, rows: Sequence[str]) -> None:
-    """Add rows to the end of a file, under a header of their own unless a table ends there.
+def append_rows(path: Path, rows: Sequence[str], header: str = ROW_HEADER) -> None:
+    """Add rows to the end of a file, under a `header` of their own unless a table with the same one ends there.
 
     One write, so that recipes that run side by side do not mix their lines.
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = text.splitlines()
-    head = [] if _ends_in_rows(lines) else ([""] if lines else []) + [ROW_HEADER]
+    head = [] if _ends_in_rows(lines, header) else ([""] if lines else []) + [header]
     start = "" if not text or text.endswith("\n") else "\n"
     with open(path, "a", encoding="utf-8") as stream:
         stream.write(start + "".join(f"{line}\n" for line in [*head, *rows]))
 
 
-def _ends_in_rows(lines: Sequence[str]) -> bool:
-    """Whether the last table of a file, which ends it, is one of results: rows under another would lose their cells."""
+def _ends_in_rows(lines: Sequence[str], header: str) -> bool:
+    """Whether the last table of a file, which ends it, has this header: rows under another would lose their cells."""
     table = list(itertools.takewhile(lambda line: line.startswith("|"), reversed(lines)))
-    return ROW_HEADER.splitlines() == table[:-3:-1]
+    return header.splitlines() == table[:-3:-1]
 
 
 def cell_text(text: str) -> str:

@@ -49,17 +49,17 @@ def find_clips(corpus: Path, words: list[str]) -> list[Clip]:
     return sorted(clips)
 
 
-def split_speakers(clips: list[Clip], num_test: int, num_dev: int) -> dict[str, set[str]]:
+def split_speakers(clips: list[Clip], num_test: int, num_dev: int, least: int = 2) -> dict[str, set[str]]:
     """Who is in which set: of those with three clips the first by SHA-256 of the id are test and development speakers.
 
-    Of the others those with two clips or more are training speakers: one clip alone has nothing to be compared with.
+    Of the others those with `least` clips or more are training speakers: one clip alone has nothing to be compared with.
     """
     counts: dict[str, int] = {}
     for clip in clips:
         counts[clip.speaker] = counts.get(clip.speaker, 0) + 1
     able = sorted((s for s, count in counts.items() if count >= 3), key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest())
     test, dev = set(able[:num_test]), set(able[num_test : num_test + num_dev])
-    train = {speaker for speaker, count in counts.items() if count >= 2} - test - dev
+    train = {speaker for speaker, count in counts.items() if count >= least} - test - dev
     if len(able) < num_test + num_dev or len(train) < 2:
         raise DataError(
             f"{len(able)} speakers have three clips or more and {len(train)} are left to train with: too few for --num-test {num_test} and --num-dev {num_dev}"
@@ -83,8 +83,9 @@ def tables_of(clips: Iterable[Clip]) -> dict[str, dict[str, str]]:
 @click.option("--words", default="bed cat happy", show_default=True, help="Words to take, or 'all'.")
 @click.option("--num-test", type=click.IntRange(min=2), default=150, show_default=True, help="Speakers to test with.")
 @click.option("--num-dev", type=click.IntRange(min=2), default=100, show_default=True, help="Speakers to tune with.")
+@click.option("--least-clips", type=click.IntRange(min=1), default=2, show_default=True, help="Clips that a training speaker must have.")
 @overwrite_option
-def command(corpus: Path, data: Path, words: str, num_test: int, num_dev: int, overwrite: bool) -> None:
+def command(corpus: Path, data: Path, words: str, num_test: int, num_dev: int, least_clips: int, overwrite: bool) -> None:
     """Make the data directories DATA/{train,dev,test}, which share no speaker, of the folder CORPUS that holds WORD/*.
 
     \b
@@ -98,7 +99,7 @@ def command(corpus: Path, data: Path, words: str, num_test: int, num_dev: int, o
     if bad:
         raise click.BadParameter(f"--words needs words with blanks between them, or all; got {shown(bad[0])}")
     clips = find_clips(corpus.resolve(), wanted)
-    for name, speakers in split_speakers(clips, num_test, num_dev).items():
+    for name, speakers in split_speakers(clips, num_test, num_dev, least_clips).items():
         chosen = [clip for clip in clips if clip.speaker in speakers]
         counts = {"utterances": len(chosen), "speakers": len(speakers)}
         written = write_output(
