@@ -19,6 +19,7 @@ data=data     # folder of the data directories
 exp=exp       # folder of the detectors and of what is made with them
 nj=$(nproc)   # parallel jobs
 seed=0        # seed of the training
+folds="a:b b:a" # halves of the background: trained with the first, tried on the second; the first of these detectors is verified behind
 words="bed cat happy" # the keywords
 num_test=150  # speakers to test with, out of those with three clips or more
 num_dev=100   # speakers to tune with, out of the same
@@ -36,7 +37,8 @@ cmd=          # job runner [default: what cmd.sh says]
 train_config=${train_config:-$RECIPE/conf/keyword.toml}
 wuw_config=${wuw_config:-$RECIPE/conf/telephone.toml}
 results=${results:-$RECIPE/RESULTS.md}
-folds="a:b b:a" # background to train with : background to listen to
+
+first=${folds%%:*}
 
 # train_detector NAME KEYWORDS BACKGROUND HELD-OUT [OPTION...]: the detector $exp/NAME
 train_detector() {
@@ -66,7 +68,7 @@ if should_run 0 "Prepare the data directories"; then
 fi
 
 if should_run 1 "Train a detector with each half of the background"; then
-  need "$data/background_a/wav.scp" 0
+  need "$data/background_${folds%%:*}/wav.scp" 0
   for fold in $folds; do
     train_detector "detector_${fold%:*}" "$data/train" "$data/background_${fold%:*}" "$data/background_${fold#*:}" --config "$train_config" \
       --held-out "$data/test" --held-out "$data/dev"
@@ -74,32 +76,32 @@ if should_run 1 "Train a detector with each half of the background"; then
 fi
 
 if should_run 2 "Detect: keyword recordings, and background that the detector has not heard"; then
-  need "$exp/detector_a/keyword.json" 1
+  need "$exp/detector_$first/keyword.json" 1
   for fold in $folds; do
     own=${fold%:*}
     listen "detector_$own" "$data/test" "$own/test"
     listen "detector_$own" "$data/background_${fold#*:}" "$own/background"
   done
-  listen detector_a "$data/dev" a/dev
+  listen "detector_$first" "$data/dev" "$first/dev"
   for name in dev test noise; do
-    if [ -d "$data/background_$name" ]; then listen detector_a "$data/background_$name" "a/background_$name"; fi
+    if [ -d "$data/background_$name" ]; then listen "detector_$first" "$data/background_$name" "$first/background_$name"; fi
   done
 fi
 
 if should_run 3 "Misses against false alarms an hour"; then
-  need "$exp/a/test/detections.tsv" 2
-  more=
+  need "$exp/$first/test/detections.tsv" 2
+  runs=()
+  for fold in $folds; do runs+=("$data/test=$exp/${fold%:*}/test,$exp/${fold%:*}/background"); done
   for name in test noise; do
-    if [ -d "$exp/a/background_$name" ]; then more+=",$exp/a/background_$name"; fi
+    if [ -d "$exp/$first/background_$name" ]; then runs[0]+=",$exp/$first/background_$name"; fi
   done
-  if [ -d "$exp/a/background_dev" ]; then measure "development" "$data/dev=$exp/a/dev,$exp/a/background_dev"; fi
-  measure "test" "$data/test=$exp/a/test,$exp/a/background$more" "$data/test=$exp/b/test,$exp/b/background" \
-    --thresholds "$exp/thresholds.json" --chart "$exp/det.svg" | tee "$exp/detections.txt"
+  if [ -d "$exp/$first/background_dev" ]; then measure "development" "$data/dev=$exp/$first/dev,$exp/$first/background_dev"; fi
+  measure "test" "${runs[@]}" --thresholds "$exp/thresholds.json" --chart "$exp/det.svg" | tee "$exp/detections.txt"
 fi
 
 if should_run 4 "Segments around the keywords; d-vectors of them and of whole recordings"; then
   need "$exp/thresholds.json" 3
-  listen detector_a "$data/test" segments --best
+  listen "detector_$first" "$data/test" segments --best
   for name in "$exp/segments" "$data/test"; do
     spread "$exp/log/dvector_${name##*/}.log" sv-extract-dvector "$model" "$name" "$exp/dvector_${name##*/}"
   done
@@ -128,7 +130,7 @@ if should_run 7 "Telephone calls: segments beside the table of keyword times"; t
   else
     "$RECIPE/../../wuw/v1/local/prepare_wuw.py" --num-test 30 "$wuw" "$data/wuw"
     for name in train test; do "$RECIPE/local/whole_calls.py" "$data/wuw/$name" "$data/calls/$name"; done
-    train_detector detector_wuw "$data/calls/train" "$data/background_a" "$data/calls/test" --config "$wuw_config"
+    train_detector detector_wuw "$data/calls/train" "$data/background_$first" "$data/calls/test" --config "$wuw_config"
     listen detector_wuw "$data/calls/test" calls --best
     "$RECIPE/local/whole_calls.py" --results "$results" --wall-time "$(wall_time)" --command "$(recipe_command)" "$data/wuw/test" "$exp/calls"
   fi

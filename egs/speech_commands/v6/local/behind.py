@@ -9,6 +9,7 @@ import click
 
 from sv_toolkit.cli.common import FILE, SvCommand
 
+NUM_REPLICATES = 300  # of the interval; each resamples all trials
 HEADER = (
     "| verification | EER of whole recordings | EER behind the detector | ratio | difference [95 %] | trials | commit | date | hardware "
     "| wall time | command |\n" + "|---" * 11 + "|"
@@ -47,8 +48,8 @@ def command(trials: Path, whole: Path, behind: Path, utt2spk: Path, name: str, r
     speakers = {speaker: number for number, speaker in enumerate(sorted(set(owners.values())))}
     sides = [np.array([speakers[owners[pair[side]]] for pair in pairs]) for side in (0, 1)]
     eers = [equal_error_rate(scores[is_target], scores[~is_target]) for scores in (first, second)]
-    difference = compare_systems(second, first, is_target, *sides, curve_statistics(()))["EER"]
-    low, high = 100 * difference.low, 100 * difference.high
+    difference = compare_systems(second, first, is_target, *sides, curve_statistics(()), NUM_REPLICATES)["EER"]
+    low, high = 100 * difference.interval.low, 100 * difference.interval.high
     ratio = eers[1] / eers[0] if eers[0] else float("nan")
     made = provenance(wall_time, called)
     cells = [
