@@ -11,13 +11,15 @@ from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.mfcc import MfccConfig
 from sv_toolkit.features.vad import VadConfig
 from sv_toolkit.ivector.config import read_ivector_config
+from sv_toolkit.keyword.config import read_keyword_config
 from sv_toolkit.phonetic.config import read_phone_config
 from sv_toolkit.reporting.experiments import read_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob("egs/*/*/conf/**/*.toml"))
 TRAININGS = [path for path in CONFIGS if "network" in read_config(path)]
-FEATURES = [path for path in CONFIGS if {"fbank", "mfcc", "vad"} & read_config(path).keys()]
+KEYWORDS = [path for path in CONFIGS if "detector" in read_config(path)]
+FEATURES = [path for path in CONFIGS if {"fbank", "mfcc", "vad"} & read_config(path).keys() and path not in KEYWORDS]
 IVECTORS = [path for path in CONFIGS if "total_variability" in read_config(path)]
 BACKENDS = [path for path in CONFIGS if "lda_dim" in read_config(path)]
 PHONES = [path for path in CONFIGS if {"left", "right"} <= read_config(path).keys()]
@@ -29,7 +31,7 @@ def named(paths):
 
 
 def test_every_configuration_is_one_of_these():
-    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS + EXPERIMENTS + PHONES) == CONFIGS
+    assert sorted(TRAININGS + FEATURES + IVECTORS + BACKENDS + EXPERIMENTS + PHONES + KEYWORDS) == CONFIGS
     assert len(TRAININGS) >= 10
 
 
@@ -57,6 +59,11 @@ def test_an_ivector_configuration_is_accepted(path):
 @named(PHONES)
 def test_a_configuration_of_phones_is_accepted(path):
     read_phone_config(path, {})
+
+
+@named(KEYWORDS)
+def test_a_keyword_configuration_is_accepted(path):
+    read_keyword_config(path, {})
 
 
 @named(BACKENDS)
