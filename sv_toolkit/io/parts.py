@@ -22,6 +22,7 @@ from sv_toolkit.io.shards import (
     gather_shards,
     is_recorded,
     make_shards,
+    place_shards,
     refuse_too_many,
     same_job_started,
     some_reasons,
@@ -100,8 +101,8 @@ def write_part(
     return written
 
 
-def joined_parts(target: Sharded, join: Join, items: list[Any], max_bad: int) -> Written:
-    """What all parts wrote.
+def joined_parts(target: Sharded, join: Join, items: list[Any], max_bad: int, withdraw: Callable[[], None]) -> Written:
+    """What all parts wrote, in its place; `withdraw` as of `place_shards`.
 
     Raises:
         OutputError: parts are missing, or were made with other options or tables.
@@ -113,6 +114,7 @@ def joined_parts(target: Sharded, join: Join, items: list[Any], max_bad: int) ->
     refuse_missing(target.directory, f"archives of {target.name}", missing, num_shards, join)
     written = gather_shards(target, range(num_shards))
     refuse_too_many(written.skipped, len(items), max_bad)
+    place_shards(target, num_shards, withdraw)
     return written
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from sv_toolkit.errors import MALFORMED, OutputError, TooManyBadError, examples, plain
 from sv_toolkit.io.archives import encode_record
 from sv_toolkit.io.files import make_directory, sha256_file, whole_binary, write_text
-from sv_toolkit.io.manifest import digest_of, is_mark_of, manifest_path
+from sv_toolkit.io.manifest import digest_of, is_mark_of
 from sv_toolkit.io.workers import run_tasks
 
 MIN_SHARD, MAX_SHARD, USUAL_NUM_SHARDS = 8, 2000, 16
@@ -53,6 +53,10 @@ class Sharded:
     def ark(self, index: int) -> Path:
         """The archive of a shard."""
         return self.directory / f"{self.name}.{index:04d}.ark"
+
+    def staged(self, index: int) -> Path:
+        """Where the archive of a shard waits until all are there: what an earlier run left stays until then."""
+        return self.partial / self.ark(index).name
 
     def record(self, index: int) -> Path:
         """What a finished shard holds."""
@@ -88,9 +92,7 @@ def refuse_foreign(target: Sharded, manifest_name: str, overwrite: bool) -> None
         OutputError: unless `overwrite`.
     """
     scp = target.directory / f"{target.name}.scp"
-    if overwrite:
-        manifest_path(target.directory, manifest_name).unlink(missing_ok=True)
-    elif scp.exists() and not same_job_started(target) and not _manifest_lists(target, manifest_name):
+    if not overwrite and scp.exists() and not same_job_started(target) and not _manifest_lists(target, manifest_name):
         raise OutputError(f"{plain(scp)}: exists and is not of this run; give --overwrite, or another output directory")
 
 
@@ -115,12 +117,14 @@ def write_shards(
     max_bad: int,
     on_progress: Callable[[int], None] = lambda _: None,
     start_method: str = "fork",
+    withdraw: Callable[[], None] = lambda: None,
 ) -> Written:
     """Run `process` over shards of `items` and write its arrays.
 
     Args:
         process: yields `(id, array or Skip)` for each item of a shard, in order; must be picklable.
         max_bad: how many items may be skipped.
+        withdraw: called once all is made, before it takes the place of what an earlier run left.
 
     Raises:
         TooManyBadError: names the first of them; the finished shards stay for the next run.
@@ -130,7 +134,21 @@ def write_shards(
     make_shards(target, shards, range(len(shards)), item_id, process, num_jobs, on_progress, start_method)
     written = gather_shards(target, range(len(shards)))
     refuse_too_many(written.skipped, len(items), max_bad)
+    place_shards(target, len(shards), withdraw)
     return written
+
+
+def place_shards(target: Sharded, num_shards: int, withdraw: Callable[[], None]) -> None:
+    """Give the archives, all of them made, their names in the directory.
+
+    Args:
+        withdraw: takes away what says that an earlier run is complete; its list of archives goes with that.
+    """
+    withdraw()
+    (target.directory / f"{target.name}.scp").unlink(missing_ok=True)
+    for index in range(num_shards):
+        if target.staged(index).exists():  # else a run that was killed here had placed it
+            target.staged(index).replace(target.ark(index))
 
 
 def make_shards(
@@ -174,13 +192,11 @@ def _describe(task: tuple[int, list[Any]], item_id: Callable[[Any], str]) -> str
 
 
 def prepare_shards(target: Sharded) -> None:
-    """Open the work: drop what another job left half done, mark this one as begun, take the list away."""
+    """Open the work: drop what another job left half done, mark this one as begun."""
     if os.path.lexists(target.partial) and (_holds_links(target.partial) or not same_job_started(target)):
         _remove(target.partial)
     make_directory(target.partial)
     write_text(target.partial / "job", digest_of(target.job))
-    manifest_scp = target.directory / f"{target.name}.scp"
-    manifest_scp.unlink(missing_ok=True)  # while the work is open there is no list that looks complete
 
 
 def _holds_links(folder: Path) -> bool:
@@ -199,7 +215,9 @@ def is_recorded(target: Sharded, index: int) -> bool:
     """True if a run has finished the shard, with skipped items or without, and its archive has the size that it wrote."""
     try:
         record = json.loads(target.record(index).read_text(encoding="utf-8"))
-        return bool(target.ark(index).stat().st_size == record["size"])
+        if target.staged(index).exists():
+            return bool(target.staged(index).stat().st_size == record["size"])
+        return sha256_file(target.ark(index)) == record["sha256"]  # placed by a run that was killed, or left by an earlier one
     except (OSError, *MALFORMED):
         return False
 
@@ -207,11 +225,8 @@ def is_recorded(target: Sharded, index: int) -> bool:
 def _is_complete(target: Sharded, index: int) -> bool:
     try:
         record = json.loads(target.record(index).read_text(encoding="utf-8"))
-        return (
-            not record["skipped"]
-            and target.ark(index).stat().st_size == record["size"]
-            and sha256_file(target.ark(index)) == record["sha256"]
-        )
+        ark = target.staged(index) if target.staged(index).exists() else target.ark(index)
+        return not record["skipped"] and ark.stat().st_size == record["size"] and sha256_file(ark) == record["sha256"]
     except (OSError, *MALFORMED):
         return False
 
@@ -220,14 +235,14 @@ def _write_shard(target: Sharded, process: Process, task: tuple[int, list[Any]])
     index, items = task
     entries: list[tuple[str, int, list[int]]] = []
     skipped: dict[str, str] = {}
-    with whole_binary(target.ark(index)) as stream:
+    with whole_binary(target.staged(index)) as stream:
         for key, array in process(items):
             if isinstance(array, Skip):
                 skipped[key] = array.reason
                 continue
             entries.append((key, stream.tell() + len(key.encode()) + 1, list(array.shape)))
             stream.write(encode_record(key, array))
-    ark = target.ark(index)
+    ark = target.staged(index)
     record = {"entries": entries, "skipped": skipped, "size": ark.stat().st_size, "sha256": sha256_file(ark)}
     write_text(target.record(index), json.dumps(record, ensure_ascii=False))
     return len(items)

@@ -3,7 +3,7 @@
     with Work(out, "dvector", job, table="dvector") as work:
         if work.is_done():
             return ...                      # said in one wording
-        work.begin()                        # refuses what is another run's, takes the old manifest away
+        work.begin()                        # refuses what is another run's
         written = work.shards(items, str, process, num_jobs, max_bad)
         if work.is_part:
             return ...                      # the join writes the rest
@@ -115,7 +115,9 @@ class Work:
         return True
 
     def begin(self) -> None:
-        """Refuse what another run made here, then take the old manifests away; where other parts are at work they did that.
+        """Refuse what another run made here; where other parts are at work they did that.
+
+        What has archives takes the place of the old once all are made (`shards`); for other work the old manifests go now.
 
         Raises:
             OutputError: something of another run lies here and `overwrite` is not given.
@@ -125,6 +127,10 @@ class Work:
         if self.is_part and self.target.partial.exists() and not self.overwrite:
             refuse_other_parts(self.target, "--overwrite begins anew, or give another output directory")
         refuse_foreign(self.target, self.name, self.overwrite)
+        if not self.target.name:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
         for name in (self.name, *self.rivals):
             manifest_path(self.out, name).unlink(missing_ok=True)
 
@@ -148,7 +154,7 @@ class Work:
             OutputError: the join finds parts missing or of other work.
         """
         if isinstance(self.share, Join):
-            written = joined_parts(self.target, self.share, items, max_bad)
+            written = joined_parts(self.target, self.share, items, max_bad, self._withdraw)
             on_progress(len(items))
         elif isinstance(self.share, Part):
             if not self.is_shared:
@@ -158,7 +164,7 @@ class Work:
             done = f"part {self.share} is done: {len(written.scp)} of {len(items)} utterances"
             logger.info("%s: %s; --join %d follows when all are", plain(self.out), done, self.share.count)
         else:
-            written = write_shards(self.target, items, item_id, process, num_jobs, max_bad, on_progress, start_method)
+            written = write_shards(self.target, items, item_id, process, num_jobs, max_bad, on_progress, start_method, self._withdraw)
         self._written = written
         return written
 

@@ -80,7 +80,7 @@ def test_a_wrong_command_line_is_status_2_and_names_what_is_allowed(recordings, 
     "text, message",
     [
         ("[vad]\nmode = 3\n", "unknown key 'mode'"),
-        ("[vad.webrtc]\nmode = 7\n", "mode must be 0, 1, 2 or 3"),
+        ("[vad.webrtc]\nmode = 7\n", "mode must be one of 0, 1, 2, 3"),
         ("[vad]\nenergy = 3\n", "a table of keys is needed"),
         ("vad = 3\n", "a table of keys is needed"),
     ],

@@ -80,7 +80,7 @@ def test_the_join_names_the_parts_that_are_missing_and_goes_on_when_they_are_the
     with pytest.raises(OutputError, match="4 of 8 archives of numbers are missing; run --part 2/4, --part 4/4 again"):
         do(out, Join(4))
     do(out, Part(2, 4))
-    (out / "numbers.0002.ark").write_bytes(b"cut short")
+    (out / ".numbers.partial" / "numbers.0002.ark").write_bytes(b"cut short")
     with pytest.raises(OutputError, match="3 of 8 .*run --part 3/4, --part 4/4 again"):
         do(out, Join(4))
     do(out, Part(4, 4))
@@ -184,7 +184,7 @@ def test_a_killed_part_is_run_again_alone(tmp_path):
     do(out, Part(1, 3))
     code = KILLED.format(tests=str(Path(__file__).parent), out=str(out))
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) as victim:
-        while not list(out.glob(".numbers.0001.ark.*.tmp")):
+        while not list(out.glob(".numbers.partial/.numbers.0001.ark.*.tmp")):
             assert victim.poll() is None
             time.sleep(0.005)
         victim.kill()

@@ -265,7 +265,21 @@ def test_the_output_of_another_job_is_not_touched(out):
         refuse_foreign(target(out), "feats", overwrite=False)
     refuse_foreign(target(out, {"what": "other"}), "feats", overwrite=False)
     refuse_foreign(target(out), "feats", overwrite=True)
-    assert not manifest_path(out, "feats").exists()
+    assert manifest_path(out, "feats").exists(), "what is replaced goes when the new is there"
+
+
+@pytest.mark.parametrize("process", ["make_or_break", "make_without_three", "make_or_die"])
+def test_a_run_that_fails_leaves_what_another_run_had_written(out, process):
+    write(out, items=ITEMS[:9], job={"what": "fewer"})
+    before = contents(out)
+    with pytest.raises(SvError):
+        write(out, globals()[process], num_jobs=2)
+    assert {name: bytes_ for name, bytes_ in contents_of_files(out).items() if name != ".lock"} == before
+    assert np.array_equal(ScpReader(out / "feats.scp").read(ITEMS[0]), matrix(ITEMS[0]))
+
+
+def contents_of_files(directory):
+    return {path.name: path.read_bytes().replace(str(directory).encode(), b"HERE") for path in directory.iterdir() if path.is_file()}
 
 
 def test_nothing_left_is_always_too_little():
