@@ -9,13 +9,31 @@ import click
 from sv_toolkit.cli.common import FILE, SvCommand
 from sv_toolkit.cli.feature_options import WINDOWS
 
-KINDS = ("onnx",)
+CHECKPOINTS = (".pt", ".whl")
+RESEMBLYZERS = ["source", "out", "kind", "shortest", "padding", "no_preprocess", "overwrite"]
+PADDINGS = ("all", "long", "none")
+GRAPHS = [
+    "source",
+    "out",
+    "kind",
+    "num_mel_bins",
+    "window_type",
+    "sample_rate",
+    "cmvn",
+    "window",
+    "shift",
+    "shortest",
+    "output",
+    "mean",
+    "overwrite",
+]
+KINDS = ("onnx", "resemblyzer")
 
 
 @click.command(cls=SvCommand)
 @click.argument("source", type=FILE)
 @click.argument("out", type=FILE)
-@click.option("--kind", type=click.Choice(KINDS), default="onnx", show_default=True, help="What SOURCE is.")
+@click.option("--kind", type=click.Choice(KINDS), help="What SOURCE is.  [.pt, .whl: resemblyzer; else onnx]")
 @click.option("--num-mel-bins", type=click.IntRange(1, 1000), default=80, show_default=True, help="Bands of the filter bank.")
 @click.option("--window-type", type=click.Choice(WINDOWS), default="hamming", show_default=True, help="Window of the filter bank.")
 @click.option("--sample-rate", type=int, default=16000, show_default=True, help="Of the recordings, hertz.")
@@ -31,11 +49,19 @@ KINDS = ("onnx",)
 @click.option("--shortest", type=click.IntRange(min=1), default=40, show_default=True, help="Fewest frames that give an embedding.")
 @click.option("--output", help="Name of the graph's output that is the embedding.  [the only one]")
 @click.option("--mean", type=FILE, help="File of a vector to subtract from embeddings: .npy or text.")
+@click.option(
+    "--padding",
+    type=click.Choice(PADDINGS),
+    default="long",
+    show_default=True,
+    help="Resemblyzer: windows filled up with zeros: all, as its package does; the last of recordings above 1.6 s; none.",
+)
+@click.option("--no-preprocess", is_flag=True, help="Resemblyzer: neither its gain nor its removal of pauses.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 def command(
     source: Path,
     out: Path,
-    kind: str,
+    kind: str | None,
     num_mel_bins: int,
     window_type: str,
     sample_rate: int,
@@ -45,27 +71,50 @@ def command(
     shortest: int,
     output: str | None,
     mean: Path | None,
+    padding: str,
+    no_preprocess: bool,
     overwrite: bool,
 ) -> None:
-    """Make the model folder OUT of SOURCE, an ONNX graph from filter banks to an embedding.
+    """Make the model folder OUT of SOURCE: an ONNX graph from filter banks to an embedding, or Resemblyzer's weights.
 
-    WeSpeaker and 3D-Speaker publish such graphs: 80 of Kaldi's log-mel filter banks, the mean of each band subtracted.
+    Resemblyzer: SOURCE is its wheel or the pretrained.pt in it; of the options only --shortest, --padding, --no-preprocess
+    and --overwrite are for it.  WeSpeaker and 3D-Speaker publish such graphs: 80 of Kaldi's log-mel filter banks, the mean of each band subtracted.
     The folder works with every command that takes a model; its digest covers the graph.  Graphs with operators that are
     not ONNX's own, or with tensors in other files, are refused.
 
-    Needs onnx and onnxruntime: pip install 'sv_toolkit[export]'.
+    Graphs need onnx and onnxruntime: pip install 'sv_toolkit[export]'.
 
     \b
     Example:
         sv-import voxceleb_resnet34.onnx exp/wespeaker
         sv-import campplus.onnx exp/campplus --window-type povey
+        sv-import Resemblyzer-0.1.4-py3-none-any.whl exp/resemblyzer
     """
     if shift is not None and window is not None and shift > window:
         raise click.UsageError(f"--shift {shift} is more than --window {window}: frames would be passed over")
-    from sv_toolkit.features.fbank_config import FbankConfig
-    from sv_toolkit.models.importing import IMPORTERS
-    from sv_toolkit.models.importing.onnx_graph import ImportOptions
+    kind = kind or ("resemblyzer" if source.suffix in CHECKPOINTS else "onnx")
+    if kind == "resemblyzer":
+        refuse_foreign_options(RESEMBLYZERS, kind)
+        from sv_toolkit.models.importing.resemblyzer import ResemblyzerOptions, import_resemblyzer
 
-    features = FbankConfig(sample_rate=sample_rate, num_mel_bins=num_mel_bins, window_type=window_type)
-    options = ImportOptions(features, cmvn, window, shift, shortest, output, mean, overwrite)
-    click.echo(f"sv-import: {IMPORTERS[kind](source, out, options)}", err=True)
+        report = import_resemblyzer(source, out, ResemblyzerOptions(not no_preprocess, padding, shortest, overwrite))
+    else:
+        refuse_foreign_options(GRAPHS, kind)
+        from sv_toolkit.features.fbank_config import FbankConfig
+        from sv_toolkit.models.importing.onnx_graph import ImportOptions, import_onnx
+
+        features = FbankConfig(sample_rate=sample_rate, num_mel_bins=num_mel_bins, window_type=window_type)
+        report = import_onnx(source, out, ImportOptions(features, cmvn, window, shift, shortest, output, mean, overwrite))
+    click.echo(f"sv-import: {report}", err=True)
+
+
+def refuse_foreign_options(allowed: list[str], kind: str) -> None:
+    """Options that say nothing about `kind` are not passed over.
+
+    Raises:
+        UsageError: names the first one given.
+    """
+    context = click.get_current_context()
+    for name in context.params:
+        if name not in allowed and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is not for {kind}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sv_toolkit.embeddings.windows import window_starts
+from sv_toolkit.embeddings.windows import pieces
 from sv_toolkit.models.store import WindowConfig
 
 BATCH = 64  # windows; more are no faster on a CPU: the LSTM is at the limit of its matrix products
@@ -30,15 +30,15 @@ def embed(
     """
     device = next(network.parameters()).device
     batch_size = batch_size or (BATCH if device.type == "cpu" else GPU_BATCH)
-    starts = [window_starts(len(frames), windows.window, windows.shift) for frames in inputs]
-    owners = np.repeat(np.arange(len(inputs)), [len(s) for s in starts])
-    pieces = [inputs[u][s : s + windows.window] for u, own in enumerate(starts) for s in own]
+    parts = [pieces(frames, windows) for frames in inputs]
+    owners = np.repeat(np.arange(len(inputs)), [len(own) for own in parts])
+    flat = [piece for own in parts for piece in own]
     sums: torch.Tensor | None = None
     was_training = network.training
     network.eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=amp == "bf16"):
-        for rows in _similar_lengths(pieces, batch_size):
-            vectors = network(*pad([pieces[row] for row in rows], device)).float()
+        for rows in _similar_lengths(flat, batch_size):
+            vectors = network(*pad([flat[row] for row in rows], device)).float()
             if sums is None:
                 sums = torch.zeros(len(inputs), vectors.shape[1], device=device)
             sums.index_add_(0, torch.from_numpy(owners[rows]).to(device), vectors)
@@ -48,20 +48,20 @@ def embed(
     return torch.nn.functional.normalize(sums, dim=-1).cpu().numpy()
 
 
-def _similar_lengths(pieces: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+def _similar_lengths(parts: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
     """Row indices of batches, full windows first, so that little is padded."""
-    order = np.argsort([-len(piece) for piece in pieces], kind="stable")
+    order = np.argsort([-len(part) for part in parts], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
-def pad(pieces: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+def pad(parts: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
     """`(batch, longest, dim)` zero-padded at the end, and `(batch,)` lengths, or None where all are equal."""
-    lengths = [len(piece) for piece in pieces]
+    lengths = [len(part) for part in parts]
     longest = max(lengths)
     if min(lengths) == longest:
-        return torch.from_numpy(np.stack(pieces)).to(device), None
-    batch = np.zeros((len(pieces), longest, pieces[0].shape[1]), dtype=np.float32)
-    for row, piece in enumerate(pieces):
-        batch[row, : len(piece)] = piece
+        return torch.from_numpy(np.stack(parts)).to(device), None
+    batch = np.zeros((len(parts), longest, parts[0].shape[1]), dtype=np.float32)
+    for row, part in enumerate(parts):
+        batch[row, : len(part)] = part
     return torch.from_numpy(batch).to(device), torch.tensor(lengths, device=device)

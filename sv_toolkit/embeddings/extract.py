@@ -26,7 +26,7 @@ from sv_toolkit.io.parts import Share
 from sv_toolkit.io.shards import Skip, some_reasons
 from sv_toolkit.io.work import Work
 from sv_toolkit.io.workers import available_cpus
-from sv_toolkit.models.store import Description, WindowConfig, load_model, model_digest, read_description
+from sv_toolkit.models.store import Description, WindowConfig, load_model, model_digest, read_description, windows_table
 
 logger = logging.getLogger("sv_toolkit")
 Result = TypeVar("Result")
@@ -64,7 +64,7 @@ def extract_dvectors(model: Path, data: Path, out: Path, options: Options) -> in
         "command": "sv-extract-dvector",
         "version": __version__,
         "model": model_digest(model),
-        "config": {"window": windows.window, "shift": windows.shift, "shortest": windows.shortest, **_precision(options)},
+        "config": {**windows_table(windows), **_precision(options)},
         "data": tables_digest(data, STORED),
     }
     with Work(out, NAME, job, NAME, options.share, options.overwrite) as work:

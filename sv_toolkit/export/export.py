@@ -24,7 +24,7 @@ from sv_toolkit.export.vad import voiced_frames
 from sv_toolkit.io.files import make_directory, regular_file, remove_leftovers_of, whole_binary
 from sv_toolkit.models.network import SpeakerNetwork
 from sv_toolkit.models.onnx_graph import OnnxGraph
-from sv_toolkit.models.store import Description, load_model, model_digest
+from sv_toolkit.models.store import Description, load_model, model_digest, windows_table
 
 LARGEST = 2**31 - 2**20  # bytes of a protobuf message, with some room
 
@@ -125,7 +125,7 @@ def _metadata(description: Description, digest: str, front_end: FrontEnd | None)
     tables: dict[str, Any] = {
         "features": description.features,
         "input": as_table(description.input),
-        "windows": as_table(description.windows),
+        "windows": windows_table(description.windows),
     }
     if front_end is not None:
         tables["graph_features"] = as_table(front_end.features)

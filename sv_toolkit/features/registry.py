@@ -106,6 +106,7 @@ class Vad:
 FEATURES: dict[str, Feature] = {  # by the name of the manifest beside feats.scp, and of the table in a configuration file
     "fbank": Feature("sv_toolkit.features.fbank", "FbankConfig", "fbank", "sv-extract-fbank", has_powers=True, has_graph=True),
     "mfcc": Feature("sv_toolkit.features.mfcc", "MfccConfig", "mfcc", "sv-extract-mfcc", has_graph=True),
+    "mel": Feature("sv_toolkit.features.mel_spectrogram", "MelSpectrogramConfig", "mel_spectrogram"),
 }
 VADS: dict[str, Vad] = {  # by the `kind` of the table [vad]
     "webrtc": Vad("sv_toolkit.features.vad", "WebrtcVadConfig", "webrtc_activity"),

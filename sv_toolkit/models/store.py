@@ -52,15 +52,32 @@ class WindowConfig:
         window: frames that the network sees at once.
         shift: frames from window to window.
         shortest: fewest frames of speech that give an embedding.
+        coverage: 0: the last window is moved back so that it ends with the last frame.  Otherwise windows start every `shift`
+            frames while at least this share of them lies inside the utterance; what is missing at the end is zeros.
+        tail: so many of the last frames lie beyond the recording: windows see them, but they do not count.
+        pad_short: with `coverage`: zeros also fill up the only window of an utterance that is shorter.
     """
 
     window: int = 160
     shift: int = 80
     shortest: int = 40
+    coverage: float = 0.0
+    tail: int = 0
+    pad_short: bool = False
 
     def __post_init__(self) -> None:
+        if not 0 <= self.coverage <= 1 or not 0 <= self.tail < self.shortest or (self.pad_short and not self.coverage):
+            raise ConfigError(f"need 0 <= coverage <= 1, 0 <= tail < shortest, and pad_short only with coverage, got {self}")
+        if self.tail and not self.coverage:
+            raise ConfigError("tail needs coverage")
         if not 1 <= self.shortest <= self.window or not 1 <= self.shift <= self.window:
             raise ConfigError(f"need 1 <= shortest <= window and 1 <= shift <= window, got {self}")
+
+
+def windows_table(windows: WindowConfig) -> dict[str, Any]:
+    """As JSON holds them; how windows are filled up only where they are, so that other models and their digests stay as they were."""
+    table = as_table(windows)
+    return table if windows.coverage else {key: table[key] for key in ("window", "shift", "shortest")}
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,7 @@ def save_model(folder: Path, weights: dict[str, Tensor], description: Descriptio
     content = {
         **{key.name: getattr(description, key.name) for key in dataclasses.fields(description)},
         "input": as_table(description.input),
-        "windows": as_table(description.windows),
+        "windows": windows_table(description.windows),
     }
     MODEL.save(folder, save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}), content)
 

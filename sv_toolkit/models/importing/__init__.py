@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from sv_toolkit.models.importing.onnx_graph import import_onnx
+from sv_toolkit.models.importing.resemblyzer import import_resemblyzer
 
-IMPORTERS = {"onnx": import_onnx}
+IMPORTERS = {"onnx": import_onnx, "resemblyzer": import_resemblyzer}

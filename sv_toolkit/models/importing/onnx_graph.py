@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from sv_toolkit.config import as_table
-from sv_toolkit.errors import DataError, ModelError, OutputError, plain
+from sv_toolkit.errors import DataError, ModelError, plain
 from sv_toolkit.features.fbank_config import FbankConfig
 from sv_toolkit.features.prepare import InputConfig
-from sv_toolkit.io.files import make_directory, regular_file, sha256_bytes
+from sv_toolkit.io.files import regular_file, sha256_bytes
+from sv_toolkit.models.importing.publish import publish
 from sv_toolkit.models.onnx_graph import LARGEST, OnnxGraph, OnnxGraphConfig, checked, open_session, output_of, run_graph
-from sv_toolkit.models.store import DESCRIPTION, Description, WindowConfig, model_digest, save_model
+from sv_toolkit.models.store import Description, WindowConfig
 
 WHOLE = 30_000  # frames; five minutes are one window, so that memory stays bounded
 PROBES = (150, 217)  # frames of made-up utterances on which a graph must run
@@ -70,7 +71,7 @@ def import_onnx(source: Path, out: Path, options: ImportOptions) -> str:
     network.graph.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
     if options.mean is not None:
         network.mean.copy_(torch.from_numpy(read_mean(options.mean, network.config.embedding_dim)))
-    return _publish(network, description, out, options.overwrite)
+    return publish(network, description, out, options.overwrite)
 
 
 def _described(content: bytes, options: ImportOptions) -> Description:
@@ -178,17 +179,3 @@ def read_mean(path: Path, dim: int) -> np.ndarray:
             f"{plain(path)}: needed are {dim} finite numbers, one for each coordinate of the embedding; got {vector.size} of {vector.dtype}"
         )
     return vector.reshape(dim).astype(np.float32)
-
-
-def _publish(network: OnnxGraph, description: Description, out: Path, overwrite: bool) -> str:
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{plain(out)}: is a file; give the name of the folder to write")
-    if (out / DESCRIPTION).exists() and not overwrite:
-        raise OutputError(
-            f"{plain(out)}: holds the model {model_digest(out)[:12]} already; --overwrite replaces it, or name another folder"
-        )
-    save_model(make_directory(out), dict(network.state_dict()), description)
-    size, config = network.config.num_bytes / 1e6, network.config
-    return (
-        f"{plain(out)}: {size:.1f} MB, {description.feature_dim} bands to {config.embedding_dim} dimensions; model {model_digest(out)[:12]}"
-    )
