@@ -1,5 +1,5 @@
 # make demo    train and test on synthetic speakers, from nothing to an equal error rate in a few minutes
-# make test    all tests
+# make test    all tests, on all cores (JOBS=1 make test: on one)
 # make check   style, types, shell scripts
 # make bench   side by side with other programs
 #
@@ -9,6 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+JOBS ?= auto
 TOOLS := utils/run_job utils/fetch_archive utils/make_codec_copies utils/make_noise utils/prepare_noise
 
 .PHONY: help demo test check bench clean
@@ -25,7 +26,7 @@ demo: $(VENV)/.has-synthetic
 	@echo "README.md, with your own."
 
 test: $(VENV)/.has-dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist worksteal
 
 check: $(VENV)/.has-dev
 	$(RUN) -m ruff check . $(TOOLS)

@@ -50,6 +50,7 @@ setup(
         ],
         "dev": [
             "pytest>=8",
+            "pytest-xdist>=3.6",  # tests on every core
             "hypothesis>=6.100",  # properties of metrics and file formats
             "kaldi-native-fbank>=1.20",  # reference for the features
             "scikit-learn>=1.4",  # reference for error rates, isotonic regression, LDA and Gaussian mixtures (scipy comes along: statistics)
