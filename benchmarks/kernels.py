@@ -20,7 +20,7 @@ from sv_toolkit.losses.term import LossSize  # noqa: E402
 from sv_toolkit.models.registry import architecture_entry  # noqa: E402
 from sv_toolkit.training.batches import Batch, Source  # noqa: E402
 from sv_toolkit.training.config import BatchConfig, train_config  # noqa: E402
-from sv_toolkit.training.processes import joined_processes, share  # noqa: E402
+from sv_toolkit.training.processes import Processes, joined_processes, share  # noqa: E402
 from sv_toolkit.training.trainer import Trainer  # noqa: E402
 
 NETWORKS = {
@@ -46,10 +46,8 @@ class Counter(TorchDispatchMode):
         return function(*arguments, **(keywords or {}))
 
 
-def count_step(rank: int, number: int, port: int, network: str, statistics: str, answers) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Put the number of operations of the second step into `answers`."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(number))
-    torch.set_num_threads(1)
+def counted_step(network: str, statistics: str, processes: Processes) -> int:
+    """Number of operations of the second step, of this process."""
     torch.manual_seed(0)
     table = {
         "network": {"name": network, **NETWORKS[network]},
@@ -60,27 +58,35 @@ def count_step(rank: int, number: int, port: int, network: str, statistics: str,
     config = train_config(table, "benchmark")
     module = architecture_entry(network)[1](DIM, config.network.options)
     loss = make_loss(config.loss, LossSize(SPEAKERS, config.network.options.embedding_dim))
-    rows = share(SPEAKERS * UTTERANCES, rank, number)
+    rows = share(SPEAKERS * UTTERANCES, processes.rank, processes.number)
     speakers = np.repeat(np.arange(SPEAKERS)[:, None], UTTERANCES, axis=1)
     source = Source("a", 1.0, None, BatchConfig(SPEAKERS, UTTERANCES), np.arange(SPEAKERS))  # type: ignore[arg-type]
     batch = Batch(source, torch.randn(len(rows), FRAMES, DIM), torch.from_numpy(speakers), rows, speakers)
-    with joined_processes(torch.device("cpu"), 60) as processes:
-        trainer = Trainer(config, module, loss, lambda _: iter(()), None, Path(), {}, torch.device("cpu"), None, processes=processes)  # type: ignore[arg-type]
+    trainer = Trainer(config, module, loss, lambda _: iter(()), None, Path(), {}, torch.device("cpu"), None, processes=processes)  # type: ignore[arg-type]
+    trainer.step([batch])
+    with Counter() as counter:
         trainer.step([batch])
-        with Counter() as counter:
-            trainer.step([batch])
+    return counter.count
+
+
+def count_steps(rank: int, number: int, port: int, cases: list[tuple[str, str]], answers) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Put what the first of `number` processes counted for every case into `answers`."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(number))
+    torch.set_num_threads(1)
+    with joined_processes(torch.device("cpu"), 60) as processes:
+        counts = [counted_step(network, statistics, processes) for network, statistics in cases]
     if rank == 0:
-        answers.put(counter.count)
+        answers.put(counts)
 
 
-def count(network: str, statistics: str, number: int) -> int:
-    """Operations of one step of the first of `number` processes."""
+def count(cases: list[tuple[str, str]], number: int) -> list[int]:
+    """Operations of one step of the first of `number` processes, for every (network, statistics); the processes start once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     answers = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(count_step, (number, port, network, statistics, answers), nprocs=number)
-    return int(answers.get())
+    mp.spawn(count_steps, (number, port, cases, answers), nprocs=number)
+    return list(answers.get())
 
 
 def main() -> None:
@@ -90,10 +96,9 @@ def main() -> None:
     parser.add_argument("--statistics", choices=["own", "all"], action="append")
     given = parser.parse_args()
     print(f"{'network':12s} statistics  one process  two  ratio")
-    for network in given.network or NETWORKS:
-        for statistics in given.statistics or ["own", "all"]:
-            one, two = (count(network, statistics, number) for number in (1, 2))
-            print(f"{network:12s} {statistics:10s} {one:6d} {two:6d}  x {two / one:.2f}")
+    cases = [(network, statistics) for network in given.network or NETWORKS for statistics in given.statistics or ["own", "all"]]
+    for (network, statistics), one, two in zip(cases, count(cases, 1), count(cases, 2)):
+        print(f"{network:12s} {statistics:10s} {one:6d} {two:6d}  x {two / one:.2f}")
 
 
 if __name__ == "__main__":
