@@ -91,19 +91,19 @@ fi
 if should_run 4 "Train, then go on with consistency of copies through codecs and their originals"; then
   need "$data/an4/test/vad.scp" 3
   for name in $coded; do sv-combine-data "$data/$name/both" "$data/$name/train_sp" "$data/$name/codecs"; done
-  train() { # LOG CONFIG EXP [options]
-    local log=$1 config=$2 out=$3
-    shift 3
-    job "$exp/log/$log" sv-train --config "$config" "$@" --train "readers:$data/readers/both" --train "an4:$data/an4/both" \
+  train() { # LOG CONFIG EXP KIND [options]; KIND: train_sp, or both, with copies through codecs
+    local log=$1 config=$2 out=$3 kind=$4
+    shift 4
+    job "$exp/log/$log" sv-train --config "$config" "$@" --train "readers:$data/readers/$kind" --train "an4:$data/an4/$kind" \
       --train "arabic:$data/arabic/train_sp" --train "synthetic:$data/synthetic/train" --train "keywords:$data/keywords/train_sp" \
       --valid "readers:$data/readers/dev" --valid "an4:$data/an4/dev" --valid "keywords:$data/keywords/dev" \
       --noise "$data/noise" --reverb "$data/rooms" --seed "$seed" --device "$device" --threads "$threads" "$out"
   }
   if [ "$codecs_config" = none ]; then
-    train train.log "$train_config" "$exp"
+    train train.log "$train_config" "$exp" train_sp
   else
-    train train.log "$train_config" "$exp/first"
-    train train_codecs.log "$codecs_config" "$exp" --init "$exp/first"
+    train train.log "$train_config" "$exp/first" train_sp
+    train train_codecs.log "$codecs_config" "$exp" both --init "$exp/first"
   fi
 fi
 

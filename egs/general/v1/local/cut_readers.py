@@ -75,7 +75,7 @@ def tables_of(recordings: dict[str, Path], cut: Cut, mark: str) -> dict[str, dic
 @click.command(cls=SvCommand)
 @click.argument("corpus", type=DIRECTORY)
 @click.argument("data", type=DIRECTORY)
-@click.option("--length", type=FiniteRange(min=0.5), default=1.2, show_default=True, help="Seconds of a piece to train with.")
+@click.option("--length", type=FiniteRange(min=0.5), default=2.4, show_default=True, help="Seconds of a piece to train with.")
 @click.option("--num-dev", type=click.IntRange(min=0), default=25, show_default=True, help="Readers that are held out.")
 @overwrite_option
 def command(corpus: Path, data: Path, length: float, num_dev: int, overwrite: bool) -> None:
