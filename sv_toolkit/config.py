@@ -132,6 +132,21 @@ def build(cls: type[T], table: Any, where: str) -> T:
         raise ConfigError(f"{where}: {reason[:MAX_REASON]}{'...' if len(reason) > MAX_REASON else ''}") from None
 
 
+def with_overrides(tables: dict[str, Any], overrides: typing.Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The tables with `{"section.key": value}` laid over them.
+
+    Raises:
+        ConfigError: a section is not a table.
+    """
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        table = tables.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {shown(section)} needs a table, got {type(table).__name__}")
+        table[name] = value
+    return tables
+
+
 @dataclasses.dataclass(frozen=True)
 class Within:
     """Numbers from `low` to `high`; an open end is not among them.

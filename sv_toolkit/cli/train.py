@@ -182,7 +182,8 @@ def command(
 
 def listed_config(config: Path | None, overrides: dict[str, Any]) -> str:
     """Every key of the configuration as TOML; of the defaults where none is given."""
-    from sv_toolkit.training.config import read_train_config, train_config, with_overrides
+    from sv_toolkit.config import with_overrides
+    from sv_toolkit.training.config import read_train_config, train_config
     from sv_toolkit.training.named import config_text, find_config
 
     if config is None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from sv_toolkit.config import Count, OneOf, Options, Size, Within, build, read_config
-from sv_toolkit.errors import ConfigError, plain, shown
+from sv_toolkit.config import Count, OneOf, Options, Size, Within, build, read_config, with_overrides
+from sv_toolkit.errors import ConfigError, plain
 
 NORMALIZATIONS = ("none", "level", "utterance", "sliding")
 COVARIANCES = ("full", "diagonal")
@@ -105,11 +105,4 @@ def read_ivector_config(path: Path, overrides: Mapping[str, Any]) -> IvectorConf
     Raises:
         ConfigError: names file, table and key.
     """
-    tables = read_config(path)
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        table = tables.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{plain(path)}: {shown(section)} needs a table")
-        table[name] = value
-    return build(IvectorConfig, tables, plain(path))
+    return build(IvectorConfig, with_overrides(read_config(path), overrides, plain(path)), plain(path))

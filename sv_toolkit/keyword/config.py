@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from sv_toolkit.config import Count, Options, Positive, Share, Within, build, read_config
-from sv_toolkit.errors import ConfigError, plain, shown
+from sv_toolkit.config import Count, Options, Positive, Share, Within, build, read_config, with_overrides
+from sv_toolkit.errors import ConfigError, plain
 from sv_toolkit.features.fbank_config import FbankConfig
 
 Several = Annotated[int, Within(1, 10_000)]
@@ -97,10 +97,4 @@ def read_keyword_config(path: Path | None, overrides: Mapping[str, Any]) -> Keyw
     """
     tables = read_config(path) if path is not None else {}
     where = plain(path) if path is not None else "options"
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        table = tables.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: {shown(section)} needs a table")
-        table[name] = value
-    return build(KeywordConfig, tables, where)
+    return build(KeywordConfig, with_overrides(tables, overrides, where), where)

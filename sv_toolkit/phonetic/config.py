@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from sv_toolkit.config import Count, Options, Size, Within, build, read_config
+from sv_toolkit.config import Count, Options, Positive, Size, Weight, Within, build, read_config
 from sv_toolkit.errors import plain
-
-Positive = Annotated[float, Within(0, open_low=True)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class PhoneConfig(Options):
     hidden_size: Size = 256
     num_layers: Size = 3
     dropout: Annotated[float, Within(0, 1, open_high=True)] = 0.1
-    noise: Annotated[float, Within(0)] = 0.3
+    noise: Weight = 0.3
     epochs: Size = 6
     batch_size: Size = 256
     utterances_at_once: Size = 64

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sv_toolkit.config import as_table
+from sv_toolkit.config import as_table, with_overrides
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.features.registry import without_powers
 from sv_toolkit.models.store import read_description
-from sv_toolkit.training.config import with_overrides
 from sv_toolkit.training.defaults import Material, fitting_tables, told
 from sv_toolkit.training.index_store import Progress, ensure_index, load_index, no_progress
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from sv_toolkit.config import Count, Options, Positive, Share, Size, Weight, Within, as_table, build, convert, read_config
+from sv_toolkit.config import Count, Options, Positive, Share, Size, Weight, Within, as_table, build, convert, read_config, with_overrides
 from sv_toolkit.errors import ConfigError, plain, shown
 from sv_toolkit.features.prepare import InputConfig
 from sv_toolkit.losses.registry import LossConfig, loss_config, loss_entry, loss_needs, loss_table
@@ -270,17 +269,6 @@ def read_train_config(path: Path, overrides: dict[str, Any]) -> TrainConfig:
     """The configuration file with `{"section.key": value}` laid over it."""
     where = f"{plain(path)} and options" if overrides else plain(path)  # the typo may be in either
     return train_config(with_overrides(read_config(path), overrides, where), where)
-
-
-def with_overrides(tables: dict[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The tables with `{"section.key": value}` laid over them."""
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        table = tables.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: {plain(section)} needs a table, got {type(table).__name__}")
-        table[name] = value
-    return tables
 
 
 def as_tables(config: TrainConfig) -> dict[str, Any]:
