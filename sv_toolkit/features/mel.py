@@ -28,6 +28,19 @@ def inverse_mel_scale(mel: np.ndarray | float) -> np.ndarray:
     return 700.0 * np.expm1(np.asarray(mel, dtype=np.float64) / 1127.0)
 
 
+def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Triangular weights with peaks of 1 between every second two of the rising `edges` `(num_filters + 2,)`.
+
+    Args:
+        bins: `(num_bins, 1)` in the unit of the edges, in which the sides are straight.
+
+    Returns:
+        `(num_bins, num_filters)`.
+    """
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    return np.maximum(np.minimum((bins - left) / (center - left), (right - bins) / (right - center)), 0)
+
+
 @functools.lru_cache(maxsize=16)
 def mel_filters(num_filters: int, transform_size: int, sample_rate: int, low: float, high: float, warp: Warp | None = None) -> np.ndarray:
     """Weights of triangular filters between `low` and `high` hertz, straight lines in mel.
@@ -45,9 +58,8 @@ def mel_filters(num_filters: int, transform_size: int, sample_rate: int, low: fl
     edges = np.linspace(mel_scale(low), mel_scale(high), num_filters + 2)
     if warp is not None:
         edges = mel_scale(warped(inverse_mel_scale(edges), low, high, warp))
-    left, center, right = edges[:-2], edges[1:-1], edges[2:]
     bins = mel_scale(np.arange(transform_size // 2) * sample_rate / transform_size)[:, None]
-    weights = np.maximum(np.minimum((bins - left) / (center - left), (right - bins) / (right - center)), 0)
+    weights = triangles(bins, edges)
     empty = np.flatnonzero(~weights.any(axis=0))
     if len(empty):
         raise ConfigError(

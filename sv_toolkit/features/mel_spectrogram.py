@@ -14,7 +14,7 @@ import numpy as np
 
 from sv_toolkit.config import OneOf, Options, Within
 from sv_toolkit.errors import ConfigError
-from sv_toolkit.features.mel import inverse_mel_scale, mel_scale
+from sv_toolkit.features.mel import inverse_mel_scale, mel_scale, triangles
 
 SCALES, NORMS, WINDOWS, LOGS = ("slaney", "htk"), ("area", "none"), ("hann", "hamming"), ("none", "ln", "db")
 FLOOR = 1e-10  # of a power before its logarithm
@@ -151,13 +151,11 @@ def leveled(samples: np.ndarray, config: MelSpectrogramConfig) -> np.ndarray:
 
 def without_pauses(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """The parts of a waveform that hold speech or are near it; the rest below a block at its end is cut off."""
-    from sv_toolkit.features.vad import dilated, import_webrtcvad
+    from sv_toolkit.features.vad import block_decisions, dilated
 
     size = 30 * sample_rate // 1000
     blocks = samples[: len(samples) // size * size].reshape(-1, size)
-    detector = import_webrtcvad().Vad(3)
-    sound = np.clip(np.round(blocks * 32767), -32768, 32767).astype("<i2")
-    flags = np.array([detector.is_speech(block.tobytes(), sample_rate) for block in sound], dtype=bool)
+    flags = block_decisions(np.clip(np.round(blocks * 32767), -32768, 32767).astype("<i2"), sample_rate, 30, 3)
     running = np.concatenate([[0], np.cumsum(np.pad(flags.astype(int), (3, 4)))])
     is_kept = dilated(running[8:] - running[:-8] > 4, 3) if len(flags) else flags
     return blocks[is_kept].reshape(-1)
@@ -174,11 +172,10 @@ def mel_weights(config: MelSpectrogramConfig) -> np.ndarray:
     """Triangular filters `(length_samples // 2 + 1, num_mel_bins)` float64, straight lines in hertz, read-only."""
     to_mel, to_hertz = (slaney_mel, slaney_hertz) if config.mel_scale == "slaney" else (mel_scale, inverse_mel_scale)
     edges = to_hertz(np.linspace(to_mel(config.low_freq), to_mel(config.high_edge), config.num_mel_bins + 2))
-    left, center, right = edges[:-2], edges[1:-1], edges[2:]
     bins = (np.arange(config.length_samples // 2 + 1) * config.sample_rate / config.length_samples)[:, None]
-    weights = np.maximum(np.minimum((bins - left) / (center - left), (right - bins) / (right - center)), 0)
+    weights = triangles(bins, edges)
     if config.mel_norm == "area":
-        weights *= 2 / (right - left)
+        weights *= 2 / (edges[2:] - edges[:-2])
     weights.flags.writeable = False
     return weights
 

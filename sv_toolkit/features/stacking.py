@@ -5,6 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 
+def with_context(features: np.ndarray, left: int, right: int) -> np.ndarray:
+    """`(left + num_frames + right, dim)`: the first and the last frame are repeated beyond the ends; without any frame none."""
+    if len(features) == 0:
+        return features
+    return np.concatenate([np.repeat(features[:1], left, 0), features, np.repeat(features[-1:], right, 0)])
+
+
+def neighbours(extended: np.ndarray, width: int, step: int = 1) -> np.ndarray:
+    """Every `width` neighbouring frames in one row `(num_rows, width * dim)`, a row for every `step`-th of `num_frames - width + 1`."""
+    if len(extended) < width:
+        return np.empty((0, width * extended.shape[1]), extended.dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(extended, width, axis=0)[::step]  # (num_rows, dim, width)
+    return windows.transpose(0, 2, 1).reshape(len(windows), -1)
+
+
 def stack_frames(features: np.ndarray, left: int, right: int, step: int = 1) -> np.ndarray:
     """Every frame with the `left` frames before it and the `right` frames after it as further columns.
 
@@ -20,9 +35,4 @@ def stack_frames(features: np.ndarray, left: int, right: int, step: int = 1) -> 
     """
     if left < 0 or right < 0 or step < 1:
         raise ValueError(f"left and right must not be negative and step at least 1, got {left}, {right} and {step}")
-    num_frames, dim = features.shape
-    if num_frames == 0:
-        return np.empty((0, (left + 1 + right) * dim), dtype=features.dtype)
-    centers = np.arange(0, num_frames, step)
-    places = centers[:, None] + np.arange(-left, right + 1)
-    return features[places.clip(0, num_frames - 1)].reshape(len(centers), -1)
+    return neighbours(with_context(features, left, right), left + 1 + right, step)

@@ -279,16 +279,30 @@ def webrtc_vad(samples: np.ndarray, sample_rate: int, num_frames: int, fbank_con
 
 def _webrtc_blocks(samples: np.ndarray, sample_rate: int, config: WebrtcVadConfig) -> np.ndarray:
     """Decision for every whole block `(num_blocks,)` bool."""
+    # The detector takes 16-bit integers, and a float beyond them would wrap round to the other sign.
+    pcm = np.clip(np.rint(np.asarray(samples) * SAMPLE_SCALE), -32768, 32767).astype("<i2")
+    return block_decisions(pcm, sample_rate, config.frame_ms, config.mode)
+
+
+def block_decisions(pcm: np.ndarray, sample_rate: int, frame_ms: int, mode: int) -> np.ndarray:
+    """What a new WebRTC detector says of every whole block of `frame_ms` milliseconds, `(num_blocks,)` bool.
+
+    Args:
+        pcm: `(num_samples,)` 16-bit integers, little-endian.
+
+    Raises:
+        ConfigError: the detector does not know the sample rate.
+        SvError: webrtcvad is not installed.
+    """
     webrtcvad = import_webrtcvad()
     if sample_rate not in WEBRTC_RATES:
         rates = ", ".join(str(rate) for rate in WEBRTC_RATES)
         raise ConfigError(f"webrtc decides at {rates} Hz, not at {sample_rate} Hz; resample, or use kind energy")
-    # The detector takes 16-bit integers, and a float beyond them would wrap round to the other sign.
-    data = np.clip(np.rint(np.asarray(samples) * SAMPLE_SCALE), -32768, 32767).astype("<i2").tobytes()
-    size = 2 * (sample_rate * config.frame_ms // 1000)
-    detector = webrtcvad.Vad(config.mode)
-    blocks = range(0, len(data) - size + 1, size)
-    return np.array([detector.is_speech(data[start : start + size], sample_rate) for start in blocks], dtype=bool)
+    data, size = pcm.tobytes(), 2 * (sample_rate * frame_ms // 1000)
+    detector = webrtcvad.Vad(mode)
+    return np.array(
+        [detector.is_speech(data[start : start + size], sample_rate) for start in range(0, len(data) - size + 1, size)], dtype=bool
+    )
 
 
 def import_webrtcvad() -> ModuleType:

@@ -13,9 +13,9 @@ from sv_toolkit.data.data_dir import DataDir, Utterance
 from sv_toolkit.errors import AudioError, DataError, TooManyBadError, plain
 from sv_toolkit.extraction.pipeline import AudioOptions
 from sv_toolkit.features.fbank import FbankConfig, fbank
+from sv_toolkit.features.stacking import with_context
 from sv_toolkit.features.vad import frame_log_energy
 from sv_toolkit.io.audio import read_waveform
-from sv_toolkit.keyword.posteriors import with_context
 
 logger = logging.getLogger("sv_toolkit")
 LEVEL_PERCENTILE = 90  # of the frame energies: how loud a recording is, whatever silence is around

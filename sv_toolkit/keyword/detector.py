@@ -16,10 +16,11 @@ import numpy as np
 from sv_toolkit.config import as_table, build
 from sv_toolkit.errors import ConfigError, ModelError, plain
 from sv_toolkit.features.fbank import fbank
+from sv_toolkit.features.stacking import with_context
 from sv_toolkit.io.described import Keeper
 from sv_toolkit.keyword.confidence import Peak, confidences, middle, peaks, smoothed
 from sv_toolkit.keyword.config import KeywordConfig
-from sv_toolkit.keyword.posteriors import NUM_LAYERS, forward, stacked, with_context
+from sv_toolkit.keyword.posteriors import NUM_LAYERS, forward, stacked
 
 DETECTOR = Keeper("keyword", "arrays", "a keyword detector", "sv-train-keyword")
 BLOCK = 25  # frames that features and posteriors are made of at a time: a quarter of a second

@@ -10,14 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sv_toolkit.features.stacking import neighbours
+
 NUM_LAYERS = 4  # three hidden layers and the output
-
-
-def with_context(features: np.ndarray, left: int, right: int) -> np.ndarray:
-    """`(num_frames + left + right, num_bands)`: the first and the last frame are repeated beyond the ends."""
-    if len(features) == 0:
-        return features
-    return np.concatenate([np.repeat(features[:1], left, 0), features, np.repeat(features[-1:], right, 0)])
 
 
 def stacked(extended: np.ndarray, width: int) -> np.ndarray:
@@ -29,10 +24,7 @@ def stacked(extended: np.ndarray, width: int) -> np.ndarray:
     Returns:
         `(num_frames, width * num_bands)`, frame after frame.
     """
-    if len(extended) < width:
-        return np.zeros((0, width * extended.shape[1]), extended.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(extended, width, axis=0)  # (num_frames, num_bands, width)
-    rows = windows.transpose(0, 2, 1).reshape(len(windows), -1)
+    rows = neighbours(extended, width)
     return rows - rows.mean(axis=1, keepdims=True)
 
 

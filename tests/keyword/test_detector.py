@@ -11,9 +11,10 @@ from keyword_sounds import RATE, clip, word_sound
 
 from sv_toolkit.errors import ModelError
 from sv_toolkit.features.fbank import fbank
+from sv_toolkit.features.stacking import with_context
 from sv_toolkit.keyword.confidence import confidences, peaks, smoothed
 from sv_toolkit.keyword.detector import detect, follow, load_detector, placed
-from sv_toolkit.keyword.posteriors import forward, stacked, with_context
+from sv_toolkit.keyword.posteriors import forward, stacked
 
 
 @pytest.fixture(scope="module")

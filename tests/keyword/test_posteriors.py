@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from sv_toolkit.features.stacking import with_context
 from sv_toolkit.keyword.config import DetectorConfig, KeywordConfig
-from sv_toolkit.keyword.posteriors import forward, stacked, with_context
+from sv_toolkit.keyword.posteriors import forward, stacked
 from sv_toolkit.keyword.train import make_network
 
 
