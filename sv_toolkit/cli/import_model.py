@@ -6,27 +6,13 @@ from pathlib import Path
 
 import click
 
-from sv_toolkit.cli.common import FILE, SvCommand
+from sv_toolkit.cli.common import FILE, SvCommand, refuse_given
 from sv_toolkit.cli.feature_options import WINDOWS
 
 CHECKPOINTS = (".pt", ".whl")
-RESEMBLYZERS = ["source", "out", "kind", "shortest", "padding", "no_preprocess", "overwrite"]
 PADDINGS = ("all", "long", "none")
-GRAPHS = [
-    "source",
-    "out",
-    "kind",
-    "num_mel_bins",
-    "window_type",
-    "sample_rate",
-    "cmvn",
-    "window",
-    "shift",
-    "shortest",
-    "output",
-    "mean",
-    "overwrite",
-]
+OF_GRAPHS = ("num_mel_bins", "window_type", "sample_rate", "cmvn", "window", "shift", "output", "mean")
+OF_RESEMBLYZER = ("padding", "no_preprocess")
 KINDS = ("onnx", "resemblyzer")
 
 
@@ -77,10 +63,10 @@ def command(
 ) -> None:
     """Make the model folder OUT of SOURCE: an ONNX graph from filter banks to an embedding, or Resemblyzer's weights.
 
-    Resemblyzer: SOURCE is its wheel or the pretrained.pt in it; of the options only --shortest, --padding, --no-preprocess
-    and --overwrite are for it.  WeSpeaker and 3D-Speaker publish such graphs: 80 of Kaldi's log-mel filter banks, the mean of each band subtracted.
-    The folder works with every command that takes a model; its digest covers the graph.  Graphs with operators that are
-    not ONNX's own, or with tensors in other files, are refused.
+    WeSpeaker and 3D-Speaker publish such graphs: 80 of Kaldi's log-mel filter banks, the mean of each band subtracted.
+    Graphs with operators that are not ONNX's own, or with tensors in other files, are refused.  Of Resemblyzer, SOURCE is
+    the wheel or the pretrained.pt in it; of the options only --shortest, --padding, --no-preprocess and --overwrite are for
+    it.  The folder works with every command that takes a model; its digest covers the graph or the weights.
 
     Graphs need onnx and onnxruntime: pip install 'sv_toolkit[export]'.
 
@@ -94,27 +80,15 @@ def command(
         raise click.UsageError(f"--shift {shift} is more than --window {window}: frames would be passed over")
     kind = kind or ("resemblyzer" if source.suffix in CHECKPOINTS else "onnx")
     if kind == "resemblyzer":
-        refuse_foreign_options(RESEMBLYZERS, kind)
+        refuse_given(f"is not for {kind}", *OF_GRAPHS)
         from sv_toolkit.models.importing.resemblyzer import ResemblyzerOptions, import_resemblyzer
 
         report = import_resemblyzer(source, out, ResemblyzerOptions(not no_preprocess, padding, shortest, overwrite))
     else:
-        refuse_foreign_options(GRAPHS, kind)
+        refuse_given(f"is not for {kind}", *OF_RESEMBLYZER)
         from sv_toolkit.features.fbank_config import FbankConfig
         from sv_toolkit.models.importing.onnx_graph import ImportOptions, import_onnx
 
         features = FbankConfig(sample_rate=sample_rate, num_mel_bins=num_mel_bins, window_type=window_type)
         report = import_onnx(source, out, ImportOptions(features, cmvn, window, shift, shortest, output, mean, overwrite))
     click.echo(f"sv-import: {report}", err=True)
-
-
-def refuse_foreign_options(allowed: list[str], kind: str) -> None:
-    """Options that say nothing about `kind` are not passed over.
-
-    Raises:
-        UsageError: names the first one given.
-    """
-    context = click.get_current_context()
-    for name in context.params:
-        if name not in allowed and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} is not for {kind}")
