@@ -103,12 +103,19 @@ def _heard(detector: Detector, utterances: list[Utterance], audio: AudioOptions,
     """Detections in every utterance, in their order."""
     tasks = [utterances[start : start + BATCH] for start in range(0, len(utterances), BATCH)]
     results: list[Heard] = []
+    unread: dict[str, str] = {}
     with run.progress(len(utterances)) as advance:
         for batch in run_tasks(partial(_listen, detector, audio), tasks, run.num_jobs or available_cpus(), _describe):
             results += batch
-            refuse_too_many({item.utterance.utterance_id: item.reason for item in results if item.reason}, len(utterances), run.max_bad)
+            unread |= _unread(batch)
+            refuse_too_many(unread, len(utterances), run.max_bad)
             advance(len(batch))
     return sorted(results, key=lambda item: item.utterance.utterance_id.encode())
+
+
+def _unread(heard: list[Heard]) -> dict[str, str]:
+    """Why utterances could not be read, by id."""
+    return {item.utterance.utterance_id: item.reason for item in heard if item.reason}
 
 
 def _describe(task: list[Utterance]) -> str:
@@ -164,7 +171,7 @@ def _write(work: Work, source: DataDir, chosen: Iterator[tuple[str, Heard, Detec
     else:
         logger.warning("%s: nothing was detected; there is a table of detections without a line, and no data directory", plain(work.out))
     work.text(DETECTIONS, "\n".join(["\t".join(COLUMNS), *rows]) + "\n")
-    unread = {item.utterance.utterance_id: item.reason for item in heard if item.reason}
+    unread = _unread(heard)
     write_skipped(work.out, COMMAND, unread)
     milliseconds = round(1000 * sum(item.duration for item in heard))
     work.finish({"segments": len(segments), "utterances": len(heard), "skipped": len(unread), "milliseconds": milliseconds})
