@@ -7,9 +7,13 @@ import numpy as np
 from sv_toolkit.data.feature_index import FeatureIndex
 from sv_toolkit.errors import DataError, plain
 from sv_toolkit.io.tables import read_table
+from sv_toolkit.training.config import TrainConfig
 from sv_toolkit.training.examples import Usable
 
-RELATIONS = ("utt2uniq", "utt2session")
+
+def relations(config: TrainConfig) -> tuple[str, ...]:
+    """The tables of this kind that a training reads."""
+    return ("utt2uniq",) * bool(config.augment.consistency) + ("utt2session",) * config.batch.across_sessions
 
 
 def originals_of(index: FeatureIndex, usable: Usable) -> np.ndarray:

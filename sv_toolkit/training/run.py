@@ -29,6 +29,7 @@ from sv_toolkit.training.config import TrainConfig, as_tables
 from sv_toolkit.training.index_store import Progress, no_progress
 from sv_toolkit.training.processes import Processes, is_first_process, joined_processes, started_by_torchrun
 from sv_toolkit.training.publish import MANIFEST, describe_model, publish
+from sv_toolkit.training.relations import relations
 from sv_toolkit.training.report import Log
 from sv_toolkit.training.sources import NamedData, Place, data_digest, load_augment, load_held_out, load_sources
 from sv_toolkit.training.trainer import Trainer
@@ -191,7 +192,7 @@ def describe_job(config: TrainConfig, options: Options, processes: Processes, de
         "command": "sv-train",
         "version": __version__,
         "config": as_tables(config),
-        "data": {given.name: {"digest": data_digest(given.path), "weight": given.weight} for given in options.sources},
+        "data": {given.name: {"digest": data_digest(given.path, relations(config)), "weight": given.weight} for given in options.sources},
         "valid": {given.name: data_digest(given.path) for given in options.held_out},
         "noise": data_digest(options.noise) if options.noise else None,
         "reverb": data_digest(options.reverb) if options.reverb else None,

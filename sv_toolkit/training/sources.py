@@ -24,7 +24,7 @@ from sv_toolkit.training.frames import ArchiveFrames, free_memory, hold_frames
 from sv_toolkit.training.index import TrainingIndex, refuse_too_many
 from sv_toolkit.training.index_store import Progress, ensure_index, load_index, no_progress
 from sv_toolkit.training.processes import Processes
-from sv_toolkit.training.relations import RELATIONS, originals_of, sessions_of
+from sv_toolkit.training.relations import originals_of, sessions_of
 from sv_toolkit.training.sampling import least_utterances, refuse_small
 from sv_toolkit.training.validation import HeldOut
 
@@ -40,9 +40,9 @@ class NamedData:
     weight: float | None = None
 
 
-def data_digest(path: Path) -> str:
+def data_digest(path: Path, also: tuple[str, ...] = ()) -> str:
     """Digest of the tables that decide what is read, and of their archives."""
-    return digest_of(tables_digest(path, (*STORED, *RELATIONS)))
+    return digest_of(tables_digest(path, (*STORED, *also)))
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,11 @@ def _load(config: TrainConfig, index: FeatureIndex, table: TrainingIndex, own: S
     room = config.trainer.preload_gb * 2**30
     on_disk = ArchiveFrames(index, table, config.input, usable.utterances, pinned=place.device.type == "cuda")
     frames = hold_frames(on_disk, room / place.num_local, place.device, min(room, free_memory(place.device) / 2))
-    originals = originals_of(index, usable) if config.augment.consistency else np.arange(len(usable.utterances))
-    sessions = sessions_of(index, usable) if batch.across_sessions else np.empty(0, np.int64)
-    found = Examples(frames, usable, table, config.input, index.ids, lost, originals, sessions)
+    found = Examples(frames, usable, table, config.input, index.ids, lost)
+    if config.augment.consistency:
+        found.originals = originals_of(index, usable)
+    if batch.across_sessions:
+        found.sessions = sessions_of(index, usable)
     needs = loss_needs(config.loss)
     refuse_small(found, batch, needs.speakers, needs.utterances)
     return found
