@@ -6,15 +6,19 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, nj_option, seed_option
 from sv_toolkit.errors import SvError
 
+Result = TypeVar("Result")
 SAMPLE_RATE = 16_000
 SHORTEST, LONGEST = 2.0, 5.0  # seconds of an utterance, the silence around it included
 
@@ -89,15 +93,27 @@ def new_recording(synthesizer, voice, rng):
             return samples
 
 
-def speak_apart(task: tuple[Speaker, Path]) -> int:
-    """`speak` in a new process."""
+def speak_apart(speak: Callable[[Speaker, Path], Result], task: tuple[Speaker, Path]) -> tuple[str, Result]:
+    """`speak` in a new process: the name of the speaker, and what it returns."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
-        process.submit(speak, *task).result()
-    return task[0].num_utterances
+        return task[0].name, process.submit(speak, *task).result()
 
 
-def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -> None:
-    """Write all recordings, or find them there."""
+def speak_all(
+    speak: Callable[[Speaker, Path], Result],
+    speakers: list[Speaker],
+    corpus_dir: Path,
+    num_jobs: int | None,
+    name: str = "make_corpus",
+    write_more: Callable[[dict[str, Result]], list[str]] = lambda results: [],
+) -> None:
+    """Write all recordings, or find them there.
+
+    Args:
+        speak: writes the recordings of one speaker.
+        name: of the manifest, and in messages.
+        write_more: further files, of what `speak` returned by speaker; gives their names.
+    """
     from dataclasses import asdict
 
     import soundfile  # noqa: F401 - loaded here once, not again in the process of every speaker
@@ -109,17 +125,28 @@ def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -
 
     job = {"speakers": [asdict(speaker) for speaker in speakers]}
     with locked(corpus_dir):
-        if is_finished(corpus_dir, "make_corpus", job):
-            click.echo(f"make_corpus: {corpus_dir} holds this corpus already", err=True)
+        if is_finished(corpus_dir, name, job):
+            click.echo(f"{name}: {corpus_dir} holds this corpus already", err=True)
             return
-        total = sum(speaker.num_utterances for speaker in speakers)
-        with Progress(total, "synthetic utterances") as advance:
+        results: dict[str, Result] = {}
+        with Progress(sum(speaker.num_utterances for speaker in speakers), "synthetic utterances") as advance:
             tasks = [(speaker, corpus_dir) for speaker in speakers]
-            for done in run_tasks(speak_apart, tasks, num_jobs or available_cpus(), lambda task: task[0].name):
-                advance(done)
+            for key, result in run_tasks(partial(speak_apart, speak), tasks, num_jobs or available_cpus(), lambda task: task[0].name):
+                results[key] = result
+                advance(speakers[0].num_utterances)
         names = [f"{speaker.name}/{utterance}.flac" for speaker in speakers for utterance in speaker.utterances]
-        files = {name: describe_file(corpus_dir / name) for name in names}
-        write_manifest(corpus_dir, Manifest("make_corpus", job, {"speakers": len(speakers), "utterances": len(names)}, files))
+        files = {path: describe_file(corpus_dir / path) for path in [*names, *write_more(results)]}
+        write_manifest(corpus_dir, Manifest(name, job, {"speakers": len(speakers), "utterances": len(names)}, files))
+
+
+def refuse_missing_synthesizer() -> None:
+    """Stop where eSpeak NG is not installed.
+
+    Raises:
+        SvError: with the line that installs it.
+    """
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise SvError("the package espeakng-loader is missing: pip install -e '.[synthetic]' in the top folder brings it")
 
 
 def write_data_dir(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) -> None:
@@ -153,11 +180,10 @@ def command(
     Example:
         local/make_corpus.py --corpus-dir data/corpus --data-dir data
     """
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise SvError("the package espeakng-loader is missing: pip install -e '.[synthetic]' in the top folder brings it")
+    refuse_missing_synthesizer()
     sets = ["train"] * num_train + ["dev"] * num_dev + ["test"] * num_test
     speakers = [Speaker(name, number, num_utterances, seed) for number, name in enumerate(sets)]
-    speak_all(speakers, corpus_dir, num_jobs)
+    speak_all(speak, speakers, corpus_dir, num_jobs)
     for name in ("train", "dev", "test"):
         write_data_dir([speaker for speaker in speakers if speaker.set_name == name], corpus_dir, data_dir / name)
 

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import multiprocessing
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
-from make_corpus import SAMPLE_RATE, Speaker, voice_of, write_data_dir
+from make_corpus import SAMPLE_RATE, Speaker, refuse_missing_synthesizer, speak_all, voice_of, write_data_dir
 
-from sv_toolkit.cli.common import DIRECTORY, Progress, SvCommand, nj_option, seed_option
-from sv_toolkit.errors import SvError
+from sv_toolkit.cli.common import DIRECTORY, SvCommand, nj_option, seed_option
 
+ALIGNMENTS = "alignments.ctm"
 SHORTEST, LONGEST = 0.8, 7.0  # seconds of an utterance, the silence around it included
 QUIETEST, LOUDEST = 5, 40  # decibels of signal to noise
 IN_A_ROOM = 0.5  # probability
@@ -65,38 +63,12 @@ def new_recording(synthesizer, voice, rng):
             ]
 
 
-def speak_apart(task: tuple[Speaker, Path]) -> tuple[str, list[str]]:
-    """`speak` in a new process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
-        return task[0].name, process.submit(speak, *task).result()
+def write_all_alignments(lines: dict[str, list[str]], corpus_dir: Path) -> list[str]:
+    """alignments.ctm of the whole corpus, from the lines of every speaker; its name."""
+    from sv_toolkit.io.files import write_text
 
-
-def speak_all(speakers: list[Speaker], corpus_dir: Path, num_jobs: int | None) -> None:
-    """Write all recordings and alignments.ctm, or find them there."""
-    from dataclasses import asdict
-
-    import soundfile  # noqa: F401 - loaded here once, not again in the process of every speaker
-    import soxr  # noqa: F401
-
-    from sv_toolkit.io.files import locked, write_text
-    from sv_toolkit.io.manifest import Manifest, describe_file, is_finished, write_manifest
-    from sv_toolkit.io.workers import available_cpus, run_tasks
-
-    job = {"speakers": [asdict(speaker) for speaker in speakers]}
-    with locked(corpus_dir):
-        if is_finished(corpus_dir, "make_phone_corpus", job):
-            click.echo(f"make_phone_corpus: {corpus_dir} holds this corpus already", err=True)
-            return
-        lines: dict[str, list[str]] = {}
-        with Progress(sum(speaker.num_utterances for speaker in speakers), "synthetic utterances") as advance:
-            tasks = [(speaker, corpus_dir) for speaker in speakers]
-            for name, own in run_tasks(speak_apart, tasks, num_jobs or available_cpus(), lambda task: task[0].name):
-                lines[name] = own
-                advance(speakers[0].num_utterances)
-        write_text(corpus_dir / "alignments.ctm", "".join(f"{line}\n" for name in sorted(lines) for line in lines[name]))
-        names = [f"{speaker.name}/{utterance}.flac" for speaker in speakers for utterance in speaker.utterances]
-        files = {name: describe_file(corpus_dir / name) for name in [*names, "alignments.ctm"]}
-        write_manifest(corpus_dir, Manifest("make_phone_corpus", job, {"speakers": len(speakers), "utterances": len(names)}, files))
+    write_text(corpus_dir / ALIGNMENTS, "".join(f"{line}\n" for name in sorted(lines) for line in lines[name]))
+    return [ALIGNMENTS]
 
 
 def write_alignments(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) -> None:
@@ -104,7 +76,7 @@ def write_alignments(speakers: list[Speaker], corpus_dir: Path, data_dir: Path) 
     from sv_toolkit.io.files import write_text
 
     own = {utterance for speaker in speakers for utterance in speaker.utterances}
-    lines = (corpus_dir / "alignments.ctm").read_text(encoding="ascii").splitlines()
+    lines = (corpus_dir / ALIGNMENTS).read_text(encoding="ascii").splitlines()
     write_text(data_dir / "phones.ctm", "".join(f"{line}\n" for line in lines if line.split(" ", 1)[0] in own))
 
 
@@ -127,11 +99,11 @@ def command(
     Example:
         local/make_phone_corpus.py --corpus-dir data/phones/corpus --data-dir data/phones
     """
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise SvError("the package espeakng-loader is missing: pip install -e '.[synthetic]' in the top folder brings it")
+    refuse_missing_synthesizer()
     sets = ["train"] * num_train + ["heldout"] * num_heldout
     speakers = [Speaker(name, number, num_utterances, seed) for number, name in enumerate(sets)]
-    speak_all(speakers, corpus_dir, num_jobs)
+    write_more = partial(write_all_alignments, corpus_dir=corpus_dir)
+    speak_all(speak, speakers, corpus_dir, num_jobs, "make_phone_corpus", write_more)
     for name in ("train", "heldout"):
         own = [speaker for speaker in speakers if speaker.set_name == name]
         write_data_dir(own, corpus_dir, data_dir / name)
