@@ -16,6 +16,23 @@ SMALL = KeywordConfig(
     DetectorConfig(left=12, right=4, hidden=24, states=2, smoothing=5, window=35, separation=40),
     TrainingConfig(rounds=2, steps=60, batch=128, learning_rate=0.01, speeds=(1.05,)),
 )
+TOML = """
+[fbank]
+{fbank}num_mel_bins = 12
+[detector]
+left = 12
+right = 4
+hidden = 24
+states = 2
+smoothing = 5
+window = 35
+{detector}[training]
+rounds = 2
+steps = 60
+batch = 128
+learning_rate = 0.01
+speeds = []
+"""
 LENGTH = 0.36  # seconds of a word
 
 

@@ -9,31 +9,14 @@ import wave
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from keyword_sounds import RATE, clip, write_recordings
+from keyword_sounds import RATE, TOML, clip, write_recordings
 
 from sv_toolkit.cli import detect_keyword, extract_fbank, train_keyword, validate_data
 from sv_toolkit.io.archives import ScpReader
 from sv_toolkit.io.tables import read_table, write_table
 from sv_toolkit.keyword.spotting import read_detections
 
-CONFIG = """
-[fbank]
-sample_rate = 8000
-num_mel_bins = 12
-[detector]
-left = 12
-right = 4
-hidden = 24
-states = 2
-smoothing = 5
-window = 35
-[training]
-rounds = 2
-steps = 60
-batch = 128
-learning_rate = 0.01
-speeds = []
-"""
+CONFIG = TOML.format(fbank=f"sample_rate = {RATE}\n", detector="")
 
 
 def run(command, *arguments, code=0, stdin=None):

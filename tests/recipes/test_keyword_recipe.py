@@ -7,27 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keyword_sounds import RATE, clip
+from keyword_sounds import RATE, TOML, clip
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = """
-[fbank]
-num_mel_bins = 12
-[detector]
-left = 12
-right = 4
-hidden = 24
-states = 2
-smoothing = 5
-window = 35
-floor = 0.01
-[training]
-rounds = 2
-steps = 60
-batch = 128
-learning_rate = 0.01
-speeds = []
-"""
+TINY = TOML.format(fbank="", detector="floor = 0.01\n")
 
 
 def write(path, word, rng, seconds=1.0):
