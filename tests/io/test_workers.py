@@ -124,7 +124,8 @@ def wait_until(condition, seconds=90):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_worker_outlives_its_parent(sent, tmp_path):
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its commands ignore it
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from sv_toolkit.io.workers import run_tasks
 from test_workers import sleep_long
