@@ -24,7 +24,7 @@ def measured(tmp_path):
     for number, name in enumerate(LISTS, 1):
         (exp / name).mkdir(parents=True)
         (exp / name / "eval.json").write_text(json.dumps(result(number / 100)))
-        costs = {kind: {"p_target 0.05": {"value": value}} for kind, value in (("actual_dcf", 0.33), ("min_dcf", 0.3))}
+        costs = {"actual_dcf": {"p_target 0.05": 0.33}, "min_dcf": {"p_target 0.05": {"value": 0.3}}}  # as sv-eval --calibrated writes
         (exp / name / "llrs.json").write_text(json.dumps(result(0.1, **costs)))
     (exp / "control/an4/test").mkdir(parents=True)
     (exp / "control/an4/test/eval.json").write_text(json.dumps(result(0.2)))
